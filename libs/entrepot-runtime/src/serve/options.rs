@@ -1,0 +1,89 @@
+use std::time::Duration;
+
+use crate::config::{ByteSize, Reader};
+
+/// Limits of a [`super::Server`]; see the module for what each timeout is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServeOptions {
+    /// Connections served at once; more wait in the kernel's queue.
+    pub max_connections: usize,
+    /// From the first byte, or the connection's start, to the end of a request head.
+    pub header_timeout: Duration,
+    /// For the TLS handshake.
+    pub handshake_timeout: Duration,
+    /// How long an idle HTTP/1.1 connection is kept.
+    pub keep_alive: Duration,
+    /// Time spent waiting for a request body in which at least 1 KiB per second must have come.
+    pub body_stall: Duration,
+    /// Time a response may wait for the client to take more of it.
+    pub write_stall: Duration,
+    /// Size of a request head.
+    pub max_head: ByteSize,
+    /// Largest chunk in which an HTTP/1.1 request body is read; grows to this only on a fast connection.
+    pub read_buffer: ByteSize,
+    /// HTTP/2 streams at once per connection.
+    pub h2_streams: u32,
+}
+
+impl Default for ServeOptions {
+    fn default() -> Self {
+        Self {
+            max_connections: 10_000,
+            header_timeout: Duration::from_secs(10),
+            handshake_timeout: Duration::from_secs(10),
+            keep_alive: Duration::from_secs(75),
+            body_stall: Duration::from_secs(60),
+            write_stall: Duration::from_secs(120),
+            max_head: ByteSize::kib(32),
+            read_buffer: ByteSize::kib(512),
+            h2_streams: 100,
+        }
+    }
+}
+
+impl ServeOptions {
+    /// Reads the options under `section`, such as `http`.
+    pub fn read(reader: &mut Reader<'_>, section: &str) -> Self {
+        let key = |name: &str| format!("{section}.{name}");
+        let default = Self::default();
+        Self {
+            max_connections: reader.field(
+                &key("max_connections"),
+                default.max_connections,
+                "Connections served at once; more wait.",
+            ),
+            header_timeout: reader.field(
+                &key("header_timeout"),
+                default.header_timeout,
+                "Time a client has to send a request head.",
+            ),
+            handshake_timeout: reader.field(
+                &key("handshake_timeout"),
+                default.handshake_timeout,
+                "Time a client has for the TLS handshake.",
+            ),
+            keep_alive: reader.field(
+                &key("keep_alive"),
+                default.keep_alive,
+                "How long an idle HTTP/1.1 connection is kept.",
+            ),
+            body_stall: reader.field(
+                &key("body_stall"),
+                default.body_stall,
+                "Waiting time in which a request body must yield 1 KiB per second.",
+            ),
+            write_stall: reader.field(
+                &key("write_stall"),
+                default.write_stall,
+                "How long a response waits for a client that takes none of it.",
+            ),
+            max_head: reader.field(&key("max_head"), default.max_head, "Largest request head."),
+            read_buffer: reader.field(
+                &key("read_buffer"),
+                default.read_buffer,
+                "Largest chunk in which an upload is read from its connection.",
+            ),
+            h2_streams: reader.field(&key("h2_streams"), default.h2_streams, "HTTP/2 streams at once per connection."),
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Logs on standard error, traces over OTLP when an endpoint is configured, and W3C trace context in and out.
+//!
+//! A request costs almost nothing more when nobody exports or debugs: [`in_trace`] then makes no span at all, and a
+//! trace id is only drawn when something asks for it, such as an error answer.
+
+mod chain;
+mod context;
+mod format;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    io::IsTerminal,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use opentelemetry::trace::TracerProvider;
+use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig};
+use opentelemetry_sdk::{
+    Resource,
+    trace::{Sampler, SdkTracerProvider},
+};
+use tracing_subscriber::{
+    EnvFilter,
+    filter::{LevelFilter, ParseError},
+    layer::SubscriberExt,
+    util::{SubscriberInitExt, TryInitError},
+};
+
+pub use chain::Chain;
+pub use context::{RemoteTrace, carry, current_trace_id, in_trace, inject, inject_headers};
+
+use crate::config::Reader;
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// What to log and where to send traces.
+#[derive(Clone, Debug)]
+pub struct TelemetryConfig {
+    /// `service.name` of exported traces.
+    pub service_name: String,
+    /// Level or filter directives, as in `info` or `info,h2=debug`.
+    pub filter: String,
+    /// How log lines look.
+    pub format: LogFormat,
+    /// OTLP gRPC endpoint such as `http://127.0.0.1:4317`, or `https://` trusting the system's roots; `None` exports
+    /// nothing.
+    pub otlp_endpoint: Option<String>,
+    /// Share of traces started here that are exported, 0 to 1; a caller's decision is followed.
+    pub sample_ratio: f64,
+}
+
+impl TelemetryConfig {
+    /// Reads the configuration under `log` and `traces`.
+    pub fn read(reader: &mut Reader<'_>, service_name: &str) -> Self {
+        let filter = reader.field("log.filter", "info".to_owned(), "Level, or directives such as `info,h2=debug`.");
+        let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+        let format = reader.choice("log.format", LogFormat::Text, &formats, "How log lines look.");
+        let endpoint: Option<http::Uri> = reader.optional(
+            "traces.otlp_endpoint",
+            "OTLP gRPC endpoint, `http://host:4317` or `https://`; none exports nothing.",
+        );
+        let sample_ratio = reader.field("traces.sample_ratio", 1.0, "Share of new traces that are exported, 0 to 1.");
+        if !(0.0..=1.0).contains(&sample_ratio) {
+            reader.reject("traces.sample_ratio", "is not between 0 and 1");
+        }
+        Self {
+            service_name: service_name.to_owned(),
+            filter,
+            format,
+            otlp_endpoint: endpoint.map(|uri| uri.to_string()),
+            sample_ratio,
+        }
+    }
+}
+
+/// Why telemetry cannot be installed.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The filter is not a level and not directives.
+    #[error("cannot read the log filter {filter:?}")]
+    Filter {
+        /// The filter as configured.
+        filter: String,
+        /// Where it is wrong.
+        #[source]
+        source: ParseError,
+    },
+    /// The exporter cannot be made.
+    #[error("cannot export traces to {endpoint}")]
+    Exporter {
+        /// The endpoint as configured.
+        endpoint: String,
+        /// What is wrong with it.
+        #[source]
+        source: ExporterBuildError,
+    },
+    /// The process has a tracing subscriber already.
+    #[error("cannot install the log subscriber")]
+    Installed(#[source] TryInitError),
+}
+
+/// Keeps the exporter; [`Telemetry::shutdown`] sends what it still holds.
+#[derive(Debug)]
+#[must_use = "traces not yet exported are lost unless shut down"]
+pub struct Telemetry {
+    provider: Option<SdkTracerProvider>,
+}
+
+static SPANS: AtomicBool = AtomicBool::new(false);
+
+/// Whether request spans have a reader: an exporter, or debug logs.
+pub fn spans_enabled() -> bool {
+    SPANS.load(Ordering::Relaxed)
+}
+
+/// Installs logs, traces and a panic hook for the process. Call inside the tokio runtime.
+///
+/// # Errors
+/// The filter or the endpoint is wrong, or a subscriber is installed already.
+pub fn install(config: &TelemetryConfig) -> Result<Telemetry, TelemetryError> {
+    let filter = EnvFilter::try_new(&config.filter)
+        .map_err(|source| TelemetryError::Filter { filter: config.filter.clone(), source })?;
+    let debugging = filter.max_level_hint().is_none_or(|level| level >= LevelFilter::DEBUG);
+    let provider = config.otlp_endpoint.as_deref().map(|endpoint| exporter(config, endpoint)).transpose()?;
+    let exporting =
+        provider.as_ref().map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer("entrepot")));
+    let ansi = config.format == LogFormat::Text && std::io::stderr().is_terminal();
+    let logs = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(ansi)
+        .event_format(format::Lines::new(config.format, ansi));
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(exporting)
+        .with(logs)
+        .try_init()
+        .map_err(TelemetryError::Installed)?;
+    SPANS.store(provider.is_some() || debugging, Ordering::Relaxed);
+    std::panic::set_hook(Box::new(|panic| {
+        let message = panic.payload_as_str().unwrap_or("no message");
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(panic.location = place, "panic: {message}");
+    }));
+    Ok(Telemetry { provider })
+}
+
+fn exporter(config: &TelemetryConfig, endpoint: &str) -> Result<SdkTracerProvider, TelemetryError> {
+    let exporter = SpanExporter::builder()
+        .with_tonic()
+        .with_endpoint(endpoint)
+        .build()
+        .map_err(|source| TelemetryError::Exporter { endpoint: endpoint.to_owned(), source })?;
+    Ok(SdkTracerProvider::builder()
+        .with_batch_exporter(exporter)
+        .with_sampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(config.sample_ratio))))
+        .with_resource(Resource::builder().with_service_name(config.service_name.clone()).build())
+        .build())
+}
+
+impl Telemetry {
+    /// Sends what the exporter still holds, for at most its own timeout of a few seconds.
+    pub async fn shutdown(self) {
+        let Some(provider) = self.provider else { return };
+        let flushed = tokio::task::spawn_blocking(move || provider.shutdown()).await;
+        if let Ok(Err(error)) = flushed {
+            tracing::warn!(error = %Chain(&error), "some traces were not exported");
+        }
+    }
+}

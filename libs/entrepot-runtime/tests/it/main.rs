@@ -1,0 +1,12 @@
+//! The runtime over real sockets on the loopback.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod admin;
+mod drain;
+mod limits;
+mod protocol;
+mod sendfile;
+mod support;
+mod tasks;
+mod telemetry;
+mod tls;

@@ -1,0 +1,124 @@
+//! Telemetry is installed once per process, so these tests run this binary again as their subject.
+
+use std::{
+    process::Stdio,
+    sync::{Arc, Mutex},
+};
+
+use axum::{Router, body::Bytes, extract::State, routing::post};
+use entrepot_runtime::{
+    BoxError,
+    serve::ServeOptions,
+    shutdown::{Drain, DrainConfig},
+    tasks::Tasks,
+    telemetry::{self, LogFormat, RemoteTrace, TelemetryConfig},
+};
+use http::HeaderMap;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, Command},
+    time::timeout,
+};
+
+use crate::support::{DEADLINE, start};
+
+const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+const ENDPOINT: &str = "TEST_OTLP_ENDPOINT";
+const CHILD: &str = "TEST_IS_CHILD";
+
+fn child(test: &str, endpoint: Option<String>) -> Child {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", test, "--ignored", "--nocapture"]).stderr(Stdio::piped()).stdout(Stdio::null());
+    command.env(CHILD, "1").envs(endpoint.map(|endpoint| (ENDPOINT, endpoint))).kill_on_drop(true).spawn().unwrap()
+}
+
+fn install() -> telemetry::Telemetry {
+    telemetry::install(&TelemetryConfig {
+        service_name: "runtime-test".to_owned(),
+        filter: "info".to_owned(),
+        format: LogFormat::Json,
+        otlp_endpoint: std::env::var(ENDPOINT).ok(),
+        sample_ratio: 1.0,
+    })
+    .unwrap()
+}
+
+#[tokio::test]
+#[ignore = "runs as a child of the test below"]
+async fn traced_child() {
+    if std::env::var_os(CHILD).is_none() {
+        return;
+    }
+    let telemetry = install();
+    let mut headers = HeaderMap::new();
+    headers.insert("traceparent", format!("00-{TRACE}-b7ad6b7169203331-01").parse().unwrap());
+    let remote = RemoteTrace::from_headers(&headers);
+    let work = async {
+        tracing::info!(answer = 42, "at \"work\"");
+        assert_eq!(telemetry::current_trace_id(), TRACE);
+    };
+    telemetry::in_trace(&remote, || tracing::info_span!("the-request"), work).await;
+    telemetry.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_callers_trace_reaches_the_logs_and_the_collector() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let export = async |State(seen): State<Arc<Mutex<Vec<u8>>>>, body: Bytes| {
+        seen.lock().unwrap().extend_from_slice(&body);
+        // An empty gRPC message, and a status in the headers as there is nothing to stream.
+        ([("content-type", "application/grpc"), ("grpc-status", "0")], Bytes::from_static(&[0; 5]))
+    };
+    let path = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+    let collector = start(Router::new().route(path, post(export)).with_state(seen.clone()), ServeOptions::default());
+
+    let child = child("telemetry::traced_child", Some(format!("http://{}", collector.address)));
+    let output = timeout(DEADLINE, child.wait_with_output()).await.unwrap().unwrap();
+    let logs = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{logs}");
+    let line = logs.lines().find(|line| line.contains("at \\\"work\\\"")).unwrap();
+    let line: serde_json::Value = serde_json::from_str(line).unwrap();
+    assert_eq!((line["trace_id"].as_str(), line["answer"].as_i64()), (Some(TRACE), Some(42)));
+
+    let exported = seen.lock().unwrap().clone();
+    let contains = |wanted: &[u8]| exported.windows(wanted.len()).any(|window| window == wanted);
+    let trace = u128::from_str_radix(TRACE, 16).unwrap().to_be_bytes();
+    for wanted in [&trace[..], b"the-request", b"runtime-test", &0xb7ad_6b71_6920_3331_u64.to_be_bytes()] {
+        assert!(contains(wanted), "{} is missing", String::from_utf8_lossy(wanted));
+    }
+}
+
+#[tokio::test]
+#[ignore = "runs as a child of the test below"]
+async fn stubborn_child() {
+    if std::env::var_os(CHILD).is_none() {
+        return;
+    }
+    let telemetry = install();
+    let drain = Drain::new(DrainConfig { grace: DEADLINE * 10, timeout: DEADLINE });
+    let mut tasks = Tasks::new(drain.clone());
+    tasks.spawn_signals().unwrap();
+    tasks.spawn::<_, BoxError>("announce", async move {
+        tracing::info!("running");
+        drain.draining().await;
+        tracing::info!("draining");
+        Ok(())
+    });
+    tasks.run().await.unwrap();
+    telemetry.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_second_signal_ends_the_process_at_once() {
+    let mut child = child("telemetry::stubborn_child", None);
+    let mut logs = BufReader::new(child.stderr.take().unwrap()).lines();
+    let signal = |child: &Child| {
+        let id = rustix::process::Pid::from_raw(child.id().unwrap().try_into().unwrap()).unwrap();
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+    };
+    for state in ["\"running\"", "\"draining\""] {
+        while !timeout(DEADLINE, logs.next_line()).await.unwrap().unwrap().unwrap().contains(state) {}
+        signal(&child);
+    }
+    assert_eq!(timeout(DEADLINE, child.wait()).await.unwrap().unwrap().code(), Some(130));
+}
