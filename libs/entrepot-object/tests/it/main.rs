@@ -1,0 +1,8 @@
+//! Tests of the storage port and its drivers.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod contract;
+mod crash;
+mod faults;
+mod fencing;
+mod support;
