@@ -1,0 +1,28 @@
+//! Compiles `proto/` in pure Rust: neither `protoc` nor a system package is needed.
+
+use std::error::Error;
+use std::path::Path;
+
+const FILES: [&str; 8] = [
+    "entrepot/auth/v1/token_service.proto",
+    "entrepot/blob/v1/blob_store.proto",
+    "entrepot/core/v1/types.proto",
+    "entrepot/error/v1/error.proto",
+    "entrepot/gc/v1/garbage_queue.proto",
+    "entrepot/index/v1/blob_links.proto",
+    "entrepot/index/v1/manifest_index.proto",
+    "entrepot/index/v1/upload_index.proto",
+];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
+    println!("cargo:rerun-if-changed={}", root.display());
+    let descriptors = protox::compile(FILES, [&root])?;
+    tonic_prost_build::configure()
+        .bytes(".")
+        .btree_map(".")
+        .emit_rerun_if_changed(false)
+        .include_file("entrepot.rs")
+        .compile_fds(descriptors)?;
+    Ok(())
+}
