@@ -1,0 +1,131 @@
+//! Full disks, broken disks, and a first writer that stalls.
+
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use entrepot_core::ports::blobs::{BlobError, BlobStore, WriterPosition};
+use entrepot_object::FsOp;
+use entrepot_object::testing::Op;
+use futures_util::{StreamExt, stream};
+use tokio::sync::mpsc;
+
+use crate::support::{Bed, body, bytes_of, content, empty, next, sha256, start};
+
+/// A body that a test feeds chunk by chunk.
+fn fed() -> (mpsc::UnboundedSender<&'static str>, entrepot_core::ports::blobs::ByteStream) {
+    let (feed, chunks) = mpsc::unbounded_channel();
+    let body = stream::unfold(chunks, |mut chunks| async move {
+        let chunk: &'static str = chunks.recv().await?;
+        Some((Ok(Bytes::from_static(chunk.as_bytes())), chunks))
+    });
+    (feed, body.boxed())
+}
+
+/// The first request waits for its client, the client has long sent a second one.
+#[tokio::test]
+async fn a_first_request_that_stalls_on_its_client_is_cut_off_by_the_second() {
+    for bed in Bed::all() {
+        let position = start(1);
+        let (feed, slow) = fed();
+        feed.send("first ").unwrap();
+        let mut stall = bed.faults.stall(Op::Write);
+        let first = tokio::spawn({
+            let (blobs, position) = (bed.blobs.clone(), position.clone());
+            async move { blobs.append(position, slow).await }
+        });
+        feed.send("and more of the first").unwrap();
+        drop(feed);
+        stall.reached().await;
+        let second = WriterPosition { epoch: 2, ..position.clone() };
+        let appended = bed.blobs.append(second.clone(), body(b"second")).await.unwrap();
+        drop(stall);
+        let first = first.await.unwrap();
+        assert!(matches!(first, Err(BlobError::Fenced)), "{first:?}");
+        bed.blobs.seal(next(&second, appended), empty(), sha256(b"second")).await.unwrap();
+        assert_eq!(bytes_of(&bed.blobs.open(position.key).await.unwrap()), b"second");
+    }
+}
+
+/// The first request stalls just before it seals: the second must not be sealed under its digest.
+#[tokio::test]
+async fn a_first_request_that_stalls_in_seal_does_not_seal_the_bytes_of_the_second() {
+    for bed in Bed::all() {
+        let position = start(1);
+        let mut stall = bed.faults.stall(Op::Seal);
+        let first = tokio::spawn({
+            let (blobs, position) = (bed.blobs.clone(), position.clone());
+            async move { blobs.seal(position, body(b"first!"), sha256(b"first!")).await }
+        });
+        stall.reached().await;
+        let second = WriterPosition { epoch: 2, ..position.clone() };
+        let appended = bed.blobs.append(second.clone(), body(b"second")).await.unwrap();
+        drop(stall);
+        let first = first.await.unwrap();
+        assert!(matches!(first, Err(BlobError::Fenced)), "{first:?}");
+        bed.blobs.seal(next(&second, appended), empty(), sha256(b"second")).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_full_store_takes_nothing_and_the_upload_goes_on_when_there_is_room() {
+    for bed in Bed::all() {
+        let bytes = content(4 << 20);
+        let position = start(1);
+        let appended = bed.blobs.append(position.clone(), body(&bytes[..1 << 20])).await.unwrap();
+        let position = next(&position, appended);
+        bed.faults.space(Some(1 << 20));
+        let refused = bed.blobs.append(position.clone(), body(&bytes[1 << 20..])).await;
+        assert!(matches!(refused, Err(BlobError::NoSpace)), "{refused:?}");
+        bed.faults.space(None);
+        bed.blobs.seal(position, body(&bytes[1 << 20..]), sha256(&bytes)).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_fails_is_not_acknowledged() {
+    for bed in Bed::all() {
+        for op in [Op::OpenWriter, Op::Write, Op::Checkpoint, Op::Seal] {
+            let position = start(1);
+            bed.faults.fail_nth(op, 1);
+            let failed = bed.blobs.seal(position.clone(), body(b"bytes"), sha256(b"bytes")).await;
+            assert!(matches!(failed, Err(BlobError::Unavailable(_))), "{op:?} {failed:?}");
+            assert!(matches!(bed.blobs.open(position.key).await, Err(BlobError::NotFound)), "{op:?}");
+            assert_eq!(bed.blobs.seal(position, body(b"bytes"), sha256(b"bytes")).await.unwrap(), 5, "{op:?}");
+        }
+    }
+}
+
+/// The first seal may have died between the rename and the flush of the name.
+#[tokio::test]
+async fn a_repeated_seal_is_acknowledged_only_when_the_name_is_durable() {
+    let (bed, broken) = Bed::broken(FsOp::SyncDir);
+    let position = start(1);
+    bed.blobs.seal(position.clone(), body(b"bytes"), sha256(b"bytes")).await.unwrap();
+    for content in [&b"bytes"[..], b""] {
+        broken.store(true, Ordering::SeqCst);
+        let repeat = bed.blobs.seal(position.clone(), body(content), sha256(b"bytes")).await;
+        assert!(matches!(repeat, Err(BlobError::Unavailable(_))), "{repeat:?}");
+        broken.store(false, Ordering::SeqCst);
+        assert_eq!(bed.blobs.seal(position.clone(), body(content), sha256(b"bytes")).await.unwrap(), 5);
+    }
+}
+
+#[tokio::test]
+async fn an_upload_whose_bytes_the_disk_lost_is_not_found() {
+    for sealing in [false, true] {
+        let (bed, broken) = Bed::broken(FsOp::Sync);
+        let position = start(1);
+        let appended = bed.blobs.append(position.clone(), body(b"first ")).await.unwrap();
+        let position = next(&position, appended);
+        for broken_now in [true, false] {
+            broken.store(broken_now, Ordering::SeqCst);
+            let lost = if sealing {
+                bed.blobs.seal(position.clone(), body(b"second"), sha256(b"first second")).await.err()
+            } else {
+                bed.blobs.append(position.clone(), body(b"second")).await.err()
+            };
+            assert!(matches!(lost, Some(BlobError::NotFound)), "{lost:?}");
+        }
+        assert_eq!(bed.unsealed().await, [0; 0]);
+    }
+}

@@ -1,0 +1,8 @@
+//! Tests of the blob store over its drivers.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod data_port;
+mod faults;
+mod port;
+mod resume;
+mod support;
