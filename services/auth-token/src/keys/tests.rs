@@ -1,0 +1,49 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{MINUTE, OVERLAP, Plan, ROTATE, plan};
+
+#[test]
+fn the_first_key_signs_at_once() {
+    assert_eq!(plan(&[]), Plan { add: true, signs: 0, keep: 0 });
+    assert_eq!(plan(&[0]), Plan { add: false, signs: 0, keep: 1 });
+}
+
+#[test]
+fn a_new_key_waits_until_everybody_knows_it() {
+    assert_eq!(plan(&[OVERLAP - 1, ROTATE]), Plan { add: false, signs: 1, keep: 2 });
+    assert_eq!(plan(&[OVERLAP, ROTATE]), Plan { add: false, signs: 0, keep: 2 });
+    assert_eq!(plan(&[2 * OVERLAP, ROTATE]), Plan { add: false, signs: 0, keep: 1 });
+    assert_eq!(plan(&[ROTATE]), Plan { add: true, signs: 0, keep: 1 });
+}
+
+/// Plays a year minute by minute. Verifiers know what was published up to five minutes ago, tokens live five minutes.
+#[test]
+fn every_token_can_be_verified_to_its_end_by_one_who_reads_the_keys_late() {
+    let late = 5 * MINUTE;
+    let mut created: Vec<(i64, u32)> = Vec::new();
+    let mut published: BTreeMap<i64, BTreeSet<u32>> = BTreeMap::new();
+    let mut signed: Vec<(i64, u32)> = Vec::new();
+    for now in (0..365 * 24 * 60).map(|minute| minute * MINUTE) {
+        let ages: Vec<i64> = created.iter().map(|(at, _)| now - at).collect();
+        let plan = plan(&ages);
+        created.truncate(plan.keep);
+        if plan.add {
+            let next = created.iter().map(|(_, id)| id + 1).max().unwrap_or(0);
+            created.insert(0, (now, next));
+        }
+        let signs = if ages.is_empty() { 0 } else { plan.signs + usize::from(plan.add) };
+        signed.push((now, created[signs].1));
+        published.insert(now, created.iter().map(|(_, id)| *id).collect());
+        published.retain(|at, _| *at >= now - 2 * late);
+        signed.retain(|(at, _)| *at >= now - 5 * MINUTE);
+        // One verifier reads the keys at this moment, another did so a while ago.
+        for read_at in [now, now - late] {
+            let Some(known) = published.get(&read_at) else { continue };
+            for (at, key) in &signed {
+                assert!(known.contains(key), "key {key} signed at {at}, unknown at {now} by keys of {read_at}");
+            }
+        }
+        assert!((1..=2).contains(&created.len()));
+    }
+    assert!(created[0].1 >= 11, "keys were not changed: {created:?}");
+}

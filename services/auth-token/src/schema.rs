@@ -1,0 +1,58 @@
+//! The tables of auth-token.
+
+use entrepot_sql::Migration;
+
+/// Whose tables they are.
+pub(crate) const OWNER: &str = "auth";
+
+/// Every step from an empty database.
+pub(crate) const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        name: "accounts, grants, refresh tokens, signing keys",
+        sql: "
+        CREATE TABLE auth_account (
+            name {text} NOT NULL PRIMARY KEY,
+            kind {text} NOT NULL CHECK (kind IN ('user', 'robot')),
+            -- argon2id in PHC form for people, SHA-256 in hexadecimal for robots
+            secret {text} NOT NULL,
+            created_at {int} NOT NULL
+        ) {keyed};
+
+        CREATE TABLE auth_grant (
+            -- 'anonymous', 'user:NAME' or 'robot:NAME'
+            subject {text} NOT NULL,
+            pattern {text} NOT NULL,
+            actions {text} NOT NULL,
+            PRIMARY KEY (subject, pattern)
+        ) {keyed};
+
+        CREATE TABLE auth_refresh_token (
+            hash {text} NOT NULL PRIMARY KEY,
+            -- the token that a login gave and all that replaced it
+            family {text} NOT NULL,
+            account {text} NOT NULL REFERENCES auth_account (name) ON DELETE CASCADE,
+            expires_at {int} NOT NULL,
+            replaced_at {int}
+        ) {keyed};
+        CREATE INDEX auth_refresh_token_account ON auth_refresh_token (account, expires_at);
+        CREATE INDEX auth_refresh_token_family ON auth_refresh_token (family);
+
+        CREATE TABLE auth_signing_key (
+            id {text} NOT NULL PRIMARY KEY,
+            pkcs8 {bytes} NOT NULL,
+            created_at {int} NOT NULL
+        ) {keyed}
+    ",
+    },
+    Migration {
+        version: 2,
+        name: "when refresh tokens were last used",
+        sql: "
+        ALTER TABLE auth_refresh_token ADD COLUMN used_at {int} NOT NULL DEFAULT 0;
+        -- the day of the login: 90 days before the end
+        UPDATE auth_refresh_token SET used_at = expires_at - 7776000000;
+        CREATE INDEX auth_refresh_token_used ON auth_refresh_token (account, used_at)
+    ",
+    },
+];
