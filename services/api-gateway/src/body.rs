@@ -1,0 +1,78 @@
+//! Request bodies on their way to blob-store.
+
+use axum::body::{Body, BodyDataStream};
+use bytes::Bytes;
+use entrepot_core::ports::blobs::{BodyError, ByteStream};
+use futures_util::{Stream, StreamExt, stream};
+use http_body_util::BodyExt;
+
+use crate::error::ApiError;
+
+/// The body as a stream of bytes that must add up to `announced`, when that is known.
+///
+/// HTTP itself enforces `Content-Length`; `announced` comes from a chunk's `Content-Range`.
+pub(crate) fn stream(body: Body, announced: Option<u64>) -> ByteStream {
+    let bytes = body.into_data_stream().map(|chunk| chunk.map_err(|_| BodyError::Cut));
+    match announced {
+        None => bytes.boxed(),
+        Some(announced) => exactly(bytes, announced).boxed(),
+    }
+}
+
+fn exactly(
+    bytes: impl Stream<Item = Result<Bytes, BodyError>> + Send + Unpin + 'static,
+    announced: u64,
+) -> impl Stream<Item = Result<Bytes, BodyError>> + Send {
+    stream::unfold((bytes, Some(announced)), |(mut bytes, left)| async move {
+        let left = left?;
+        match bytes.next().await {
+            Some(Ok(chunk)) => match left.checked_sub(chunk.len() as u64) {
+                Some(left) => Some((Ok(chunk), (bytes, Some(left)))),
+                None => Some((Err(BodyError::TooLong), (bytes, None))),
+            },
+            Some(Err(error)) => Some((Err(error), (bytes, None))),
+            None if left > 0 => Some((Err(BodyError::Cut), (bytes, None))),
+            None => None,
+        }
+    })
+}
+
+/// Reads a whole body of at most `limit` bytes.
+pub(crate) async fn read(body: Body, limit: usize, too_large: impl FnOnce() -> ApiError) -> Result<Bytes, ApiError> {
+    match http_body_util::Limited::new(body, limit).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
+        Err(_) => Err(entrepot_core::ports::BlobError::Body(BodyError::Cut).into()),
+    }
+}
+
+/// Takes what is left of a small refused body off the connection, so that the client reads the
+/// answer instead of a reset; a large one is cut off.
+pub(crate) async fn discard(mut body: BodyDataStream) {
+    const ENOUGH: usize = 1 << 20;
+    let mut seen = 0;
+    while let Some(Ok(chunk)) = body.next().await {
+        seen += chunk.len();
+        if seen > ENOUGH {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn collect(parts: &[&'static str], announced: u64) -> Vec<Result<Bytes, BodyError>> {
+        let parts: Vec<_> = parts.iter().map(|part| Ok(Bytes::from_static(part.as_bytes()))).collect();
+        exactly(stream::iter(parts), announced).collect().await
+    }
+
+    #[tokio::test]
+    async fn a_chunk_must_have_the_announced_length() {
+        assert!(collect(&["ab", "c"], 3).await.iter().all(Result::is_ok));
+        assert_eq!(collect(&["ab"], 3).await.last(), Some(&Err(BodyError::Cut)));
+        assert_eq!(collect(&["ab", "cd", "e"], 3).await.last(), Some(&Err(BodyError::TooLong)));
+        assert!(collect(&[], 0).await.is_empty());
+    }
+}

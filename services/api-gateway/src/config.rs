@@ -1,0 +1,28 @@
+//! Settings of the gateway.
+
+use entrepot_token::SessionSigner;
+
+/// Who may do what without a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccessMode {
+    /// Everybody everything: for one machine.
+    Open,
+    /// Nothing without a token, except what is granted to everybody.
+    Managed,
+}
+
+/// Settings of the gateway.
+#[derive(Clone, Debug)]
+pub struct GatewayConfig {
+    /// Who may do what.
+    pub mode: AccessMode,
+    /// Name of this registry in tokens (`aud`) and challenges (`service`).
+    pub service: String,
+    /// Base of absolute URLs in challenges, such as `https://registry.example.com`; without it the
+    /// `Host` of the request is used.
+    pub public_url: Option<String>,
+    /// True when clients reach this gateway over TLS; part of the URL in challenges.
+    pub tls: bool,
+    /// Signs upload sessions; the same on every gateway of the registry.
+    pub sessions: SessionSigner,
+}

@@ -1,0 +1,127 @@
+//! The gateway and the way of a request through it.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use entrepot_core::ports::{BlobLinks, BlobStore, ManifestIndex, TokenService, UploadIndex};
+use entrepot_runtime::shutdown::Drain;
+use http::header::HeaderName;
+use http::{HeaderValue, Method, Response};
+
+use crate::auth::Authenticator;
+use crate::caches::Caches;
+use crate::config::GatewayConfig;
+use crate::error::ApiError;
+use crate::handlers;
+use crate::query::Query;
+use crate::room::Room;
+use crate::route::Route;
+use crate::source::DataClient;
+
+/// The ports a gateway works through, local or remote.
+#[derive(Clone)]
+pub struct Ports {
+    /// Manifests and tags.
+    pub manifests: Arc<dyn ManifestIndex>,
+    /// Upload sessions.
+    pub uploads: Arc<dyn UploadIndex>,
+    /// Links of repositories to blobs.
+    pub links: Arc<dyn BlobLinks>,
+    /// Bytes.
+    pub blobs: Arc<dyn BlobStore>,
+    /// Tokens and credentials.
+    pub tokens: Arc<dyn TokenService>,
+}
+
+/// The OCI Distribution API over the [`Ports`]. Cheap to clone.
+#[derive(Clone)]
+pub struct Gateway(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) ports: Ports,
+    pub(crate) auth: Authenticator,
+    pub(crate) caches: Caches,
+    pub(crate) data: DataClient,
+    pub(crate) manifest_room: Room,
+    pub(crate) drain: Drain,
+}
+
+impl Gateway {
+    /// A gateway over `ports`. While `drain` runs, no new upload is started.
+    pub fn new(config: &GatewayConfig, ports: Ports, drain: Drain) -> Self {
+        let auth = Authenticator::new(config, Arc::clone(&ports.tokens));
+        Self(Arc::new(Inner {
+            ports,
+            auth,
+            caches: Caches::new(),
+            data: DataClient::new(),
+            manifest_room: Room::new(),
+            drain,
+        }))
+    }
+
+    /// Every path below `/v2`; other paths are answered with 404 in the OCI error format.
+    pub fn router(&self) -> Router {
+        Router::new().fallback(answer).with_state(self.clone())
+    }
+}
+
+async fn answer(State(gateway): State<Gateway>, request: Request) -> Response<Body> {
+    let method = request.method().clone();
+    let mut response = match dispatch(&gateway, request).await {
+        Ok(response) => response,
+        Err(error) => error.into_response(),
+    };
+    let status = response.status().as_str().to_owned();
+    metrics::counter!("entrepot_http_requests_total", "method" => label(&method), "status" => status).increment(1);
+    // Clients of the first generation tell a v2 registry by this header.
+    const VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
+    response.headers_mut().insert(VERSION, HeaderValue::from_static("registry/2.0"));
+    response
+}
+
+/// Unknown methods share a label, so that a client cannot make new ones.
+fn label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::PUT => "PUT",
+        Method::POST => "POST",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        _ => "other",
+    }
+}
+
+async fn dispatch(gateway: &Gateway, request: Request) -> Result<Response<Body>, ApiError> {
+    let (parts, body) = request.into_parts();
+    let route = Route::parse(parts.uri.path()).ok_or_else(ApiError::not_found)??;
+    if !route.allowed().contains(&parts.method) {
+        return Err(ApiError::method(route.allowed()));
+    }
+    let query = Query::parse(parts.uri.query());
+    let call = handlers::Call { gateway: &gateway.0, parts: &parts, query: &query };
+    match (route, &parts.method) {
+        (Route::Base, _) => handlers::base::get(&call).await,
+        (Route::Catalog, _) => handlers::catalog::get(&call).await,
+        (Route::Tags(name), _) => handlers::tags::list(&call, &name).await,
+        (Route::Referrers(name, digest), _) => handlers::referrers::list(&call, &name, digest).await,
+        (Route::Manifest(name, reference), &Method::PUT) => {
+            handlers::manifests::put(&call, &name, &reference, body).await
+        }
+        (Route::Manifest(name, reference), &Method::DELETE) => {
+            handlers::manifests::delete(&call, &name, &reference).await
+        }
+        (Route::Manifest(name, reference), _) => handlers::manifests::get(&call, &name, &reference).await,
+        (Route::Blob(name, digest), &Method::DELETE) => handlers::blobs::delete(&call, &name, digest).await,
+        (Route::Blob(name, digest), &Method::HEAD) => handlers::blobs::head(&call, &name, digest).await,
+        (Route::Blob(name, digest), _) => handlers::blobs::get(&call, &name, digest).await,
+        (Route::Uploads(name), _) => handlers::uploads::post(&call, &name, body).await,
+        (Route::Upload(name, id), &Method::PATCH) => handlers::uploads::patch(&call, &name, id, body).await,
+        (Route::Upload(name, id), &Method::PUT) => handlers::uploads::put(&call, &name, id, body).await,
+        (Route::Upload(name, id), &Method::DELETE) => handlers::uploads::cancel(&call, &name, id).await,
+        (Route::Upload(name, id), _) => handlers::uploads::status(&call, &name, id).await,
+    }
+}

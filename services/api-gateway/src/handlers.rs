@@ -1,0 +1,63 @@
+//! One module per resource; each function is one verb: authorise, call a port, render.
+
+pub(crate) mod base;
+pub(crate) mod blobs;
+pub(crate) mod catalog;
+pub(crate) mod manifests;
+pub(crate) mod referrers;
+pub(crate) mod tags;
+pub(crate) mod uploads;
+
+use axum::body::Body;
+use entrepot_core::{Action, RepositoryName};
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
+
+use crate::auth::Caller;
+use crate::error::ApiError;
+use crate::gateway::Inner;
+use crate::query::Query;
+
+/// `Docker-Content-Digest`
+pub(crate) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+/// `Docker-Upload-UUID`
+pub(crate) const UPLOAD_UUID: HeaderName = HeaderName::from_static("docker-upload-uuid");
+
+/// A request under way.
+pub(crate) struct Call<'a> {
+    pub(crate) gateway: &'a Inner,
+    pub(crate) parts: &'a Parts,
+    pub(crate) query: &'a Query<'a>,
+}
+
+impl Call<'_> {
+    /// Authenticates the caller and requires `action` on `repository`.
+    pub(crate) async fn authorize(&self, repository: &RepositoryName, action: Action) -> Result<Caller, ApiError> {
+        self.gateway.auth.authorize(self.parts, repository, action).await
+    }
+
+    pub(crate) fn is_head(&self) -> bool {
+        self.parts.method == Method::HEAD
+    }
+}
+
+/// An answer without a body.
+pub(crate) fn empty(
+    status: StatusCode,
+    headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
+) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response.headers_mut().extend(headers);
+    response
+}
+
+/// A JSON answer with an optional `Link` to the next page.
+pub(crate) fn json(body: &serde_json::Value, content_type: &'static str, link: Option<HeaderValue>) -> Response<Body> {
+    let mut response = Response::new(Body::from(body.to_string()));
+    response.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    if let Some(link) = link {
+        response.headers_mut().insert(http::header::LINK, link);
+    }
+    response
+}
