@@ -1,0 +1,210 @@
+//! `entrepot user`, `robot` and `grant`: work on the accounts database, also while the registry runs.
+
+use std::fmt::Write;
+use std::io::Read;
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use auth_token::{AccountKind, Admin};
+use clap::{Args, Subcommand};
+
+use crate::config::Config;
+use crate::fleet::accounts_database;
+
+/// Where the accounts are.
+#[derive(Debug, Args)]
+pub(crate) struct Place {
+    /// Directory of the data [default: ./entrepot-data]
+    #[arg(long, global = true, value_name = "DIRECTORY")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Settings in TOML; see docs/configuration.md
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+/// Accounts of people.
+#[derive(Debug, Subcommand)]
+pub(crate) enum UserCommand {
+    /// Add a user. The password is the first line of standard input.
+    Add {
+        /// Name to log in with.
+        name: String,
+        /// Read the password from standard input; the only way, so that it stays out of the shell's history.
+        #[arg(long, required = true)]
+        password_stdin: bool,
+    },
+    /// Change a password.
+    Password {
+        /// Whose password.
+        name: String,
+        /// Read the new password from standard input.
+        #[arg(long, required = true)]
+        password_stdin: bool,
+    },
+    /// Remove a user with all grants.
+    Remove {
+        /// Who to remove.
+        name: String,
+    },
+    /// List the users.
+    List,
+}
+
+/// Accounts of machines.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RobotCommand {
+    /// Add a robot and print its secret, this once.
+    Add {
+        /// Name to log in with.
+        name: String,
+    },
+    /// Replace a robot's secret and print the new one, this once.
+    Renew {
+        /// Whose secret.
+        name: String,
+    },
+    /// Remove a robot with all grants.
+    Remove {
+        /// Which robot.
+        name: String,
+    },
+    /// List the robots.
+    List,
+}
+
+/// Rights.
+#[derive(Debug, Subcommand)]
+pub(crate) enum GrantCommand {
+    /// Allow actions on repositories. A grant for the same pattern is replaced.
+    Add {
+        /// A user, a robot, or `anonymous` for everybody.
+        name: String,
+        /// A repository (`team/app`), all below a prefix (`team/*`) or all (`*`).
+        pattern: String,
+        /// Some of pull,push,delete, or `*`.
+        actions: String,
+    },
+    /// Take a grant away.
+    Remove {
+        /// Whose grant.
+        name: String,
+        /// Its pattern.
+        pattern: String,
+    },
+    /// List all grants.
+    List,
+}
+
+/// Any of them.
+#[derive(Debug)]
+pub(crate) enum AccountCommand {
+    /// `entrepot user`
+    User(UserCommand),
+    /// `entrepot robot`
+    Robot(RobotCommand),
+    /// `entrepot grant`
+    Grant(GrantCommand),
+}
+
+impl From<UserCommand> for AccountCommand {
+    fn from(command: UserCommand) -> Self {
+        Self::User(command)
+    }
+}
+
+impl From<RobotCommand> for AccountCommand {
+    fn from(command: RobotCommand) -> Self {
+        Self::Robot(command)
+    }
+}
+
+impl From<GrantCommand> for AccountCommand {
+    fn from(command: GrantCommand) -> Self {
+        Self::Grant(command)
+    }
+}
+
+/// Carries a command out and returns what to print.
+pub(crate) async fn run(config: &Config, command: AccountCommand) -> anyhow::Result<String> {
+    crate::embedded::create_directory(&config.data_dir)?;
+    let database = accounts_database(&config.data_dir)?;
+    let admin = Admin::open(database.clone()).await?;
+    let output = match command {
+        AccountCommand::User(command) => user(&admin, command).await,
+        AccountCommand::Robot(command) => robot(&admin, command).await,
+        AccountCommand::Grant(command) => grant(&admin, command).await,
+    };
+    database.close().await.context("the change is stored, but the database was not closed cleanly")?;
+    output
+}
+
+async fn user(admin: &Admin, command: UserCommand) -> anyhow::Result<String> {
+    Ok(match command {
+        UserCommand::Add { name, .. } => {
+            admin.add_user(&name, &password()?).await?;
+            format!("added the user {name}; say what it may do with: entrepot grant add {name} 'TEAM/*' pull,push")
+        }
+        UserCommand::Password { name, .. } => {
+            admin.set_password(&name, &password()?).await?;
+            format!("changed the password of {name}")
+        }
+        UserCommand::Remove { name } => remove(admin, &name, AccountKind::User).await?,
+        UserCommand::List => list(admin, AccountKind::User).await?,
+    })
+}
+
+async fn robot(admin: &Admin, command: RobotCommand) -> anyhow::Result<String> {
+    Ok(match command {
+        RobotCommand::Add { name } => admin.add_robot(&name).await?,
+        RobotCommand::Renew { name } => admin.renew_robot(&name).await?,
+        RobotCommand::Remove { name } => remove(admin, &name, AccountKind::Robot).await?,
+        RobotCommand::List => list(admin, AccountKind::Robot).await?,
+    })
+}
+
+async fn grant(admin: &Admin, command: GrantCommand) -> anyhow::Result<String> {
+    match command {
+        GrantCommand::Add { name, pattern, actions } => {
+            admin.grant(&name, &pattern, &actions).await?;
+            Ok(format!("{name} may {actions} {pattern}"))
+        }
+        GrantCommand::Remove { name, pattern } => {
+            admin.revoke(&name, &pattern).await?;
+            Ok(format!("{name} has no grant for {pattern} any more"))
+        }
+        GrantCommand::List => {
+            let mut lines = String::new();
+            for grant in admin.grants().await? {
+                writeln!(lines, "{}\t{}\t{}", grant.subject, grant.pattern.as_str(), grant.actions)?;
+            }
+            Ok(lines.trim_end().to_owned())
+        }
+    }
+}
+
+async fn remove(admin: &Admin, name: &str, kind: AccountKind) -> anyhow::Result<String> {
+    let known = admin.accounts().await?.iter().any(|account| account.kind == kind && account.name.as_str() == name);
+    if !known {
+        bail!("there is no such account: {name}");
+    }
+    admin.remove(name).await?;
+    Ok(format!("removed {name}"))
+}
+
+async fn list(admin: &Admin, kind: AccountKind) -> anyhow::Result<String> {
+    let accounts = admin.accounts().await?;
+    let names = accounts.iter().filter(|account| account.kind == kind).map(|account| account.name.as_str());
+    Ok(names.collect::<Vec<_>>().join("\n"))
+}
+
+fn password() -> anyhow::Result<String> {
+    let mut text = String::new();
+    std::io::stdin().take(4096).read_to_string(&mut text).context("cannot read the password from standard input")?;
+    let password = text.lines().next().unwrap_or_default();
+    if password.is_empty() {
+        bail!(
+            "the password is empty: write it to standard input, as in `entrepot user add NAME --password-stdin < FILE`"
+        );
+    }
+    Ok(password.to_owned())
+}

@@ -1,0 +1,347 @@
+//! The one configuration schema of all services: see `docs/configuration.md`, which is made from it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use api_gateway::AccessMode;
+use entrepot_runtime::config::{ConfigErrors, Reader, Reference, Secret, Source};
+use entrepot_runtime::listen::CertificateFiles;
+use entrepot_runtime::serve::ServeOptions;
+use entrepot_runtime::shutdown::DrainConfig;
+use entrepot_runtime::telemetry::{LogFormat, TelemetryConfig};
+
+/// Every setting, read and checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The public port of api-gateway.
+    pub http: Http,
+    /// Addresses of the admin port: health and metrics.
+    pub admin_listen: Vec<SocketAddr>,
+    /// Where embedded storage lies.
+    pub data_dir: PathBuf,
+    /// Who may do what.
+    pub auth: Auth,
+    /// How the services of a fleet reach each other.
+    pub internal: Internal,
+    /// Collection of what nothing names any more.
+    pub gc: Gc,
+    /// Logs and traces.
+    pub telemetry: TelemetryConfig,
+    /// How the process ends.
+    pub drain: DrainConfig,
+}
+
+/// The public port of api-gateway.
+#[derive(Clone, Debug)]
+pub struct Http {
+    /// Addresses to listen on.
+    pub listen: Vec<SocketAddr>,
+    /// URL under which clients reach the registry.
+    pub public_url: Option<String>,
+    /// Certificate and key; plain HTTP without.
+    pub tls: Option<CertificateFiles>,
+    /// Limits of the server.
+    pub options: ServeOptions,
+}
+
+/// Who may do what.
+#[derive(Clone, Debug)]
+pub struct Auth {
+    /// `open` or `managed`.
+    pub mode: AccessMode,
+    /// Name of the registry in tokens.
+    pub service: String,
+    /// How long a token lives.
+    pub token_lifetime: Duration,
+    /// Accept mode `open` on an address that others can reach.
+    pub allow_open_network: bool,
+}
+
+/// How the services of a fleet reach each other.
+#[derive(Clone, Debug)]
+pub struct Internal {
+    /// gRPC addresses of auth-token, blob-store and manifest-index.
+    pub listen: Vec<SocketAddr>,
+    /// Shared by all services.
+    pub secret: Option<Secret>,
+    /// Data port of blob-store.
+    pub data_listen: Vec<SocketAddr>,
+    /// URL under which api-gateway reaches the data port.
+    pub data_url: Option<String>,
+    /// How long a signed URL of the data port is valid.
+    pub data_url_lifetime: Duration,
+    /// Where auth-token is.
+    pub auth_token: Option<String>,
+    /// Where blob-store is.
+    pub blob_store: Option<String>,
+    /// Where manifest-index is.
+    pub manifest_index: Option<String>,
+}
+
+/// Collection of what nothing names any more.
+#[derive(Clone, Copy, Debug)]
+pub struct Gc {
+    /// Pause between two rounds.
+    pub interval: Duration,
+    /// An upload of which no request ended for so long is abandoned.
+    pub upload_idle: Duration,
+}
+
+/// What runs in this process; some defaults and requirements depend on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// All services in one process.
+    Embedded,
+    /// api-gateway.
+    ApiGateway,
+    /// auth-token.
+    AuthToken,
+    /// blob-store.
+    BlobStore,
+    /// manifest-index.
+    ManifestIndex,
+    /// gc-worker.
+    GcWorker,
+    /// A command that works on the accounts database; listens nowhere and needs no secret.
+    Accounts,
+}
+
+impl Role {
+    /// The name in logs and traces.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Embedded => "entrepot",
+            Self::ApiGateway => "api-gateway",
+            Self::AuthToken => "auth-token",
+            Self::BlobStore => "blob-store",
+            Self::ManifestIndex => "manifest-index",
+            Self::GcWorker => "gc-worker",
+            Self::Accounts => "entrepot",
+        }
+    }
+}
+
+fn local(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+impl Config {
+    /// Reads every setting; all mistakes are reported together.
+    ///
+    /// # Errors
+    /// What is wrong, each with its key.
+    pub fn read(source: &Source, role: Role) -> Result<(Self, Reference), ConfigErrors> {
+        let mut reader = Reader::new(source);
+        let config = Self {
+            http: Http::read(&mut reader),
+            admin_listen: reader.list(
+                "admin.listen",
+                vec![local(5050)],
+                "Addresses of /livez, /readyz and /metrics; empty for none.",
+            ),
+            data_dir: reader.field(
+                "storage.data_dir",
+                PathBuf::from("./entrepot-data"),
+                "Directory of embedded storage; one process owns it.",
+            ),
+            auth: Auth::read(&mut reader),
+            internal: Internal::read(&mut reader),
+            gc: Gc::read(&mut reader),
+            telemetry: telemetry(&mut reader, role),
+            drain: drain(&mut reader, role),
+        };
+        config.check(role, &mut reader);
+        let reference = reader.finish()?;
+        Ok((config, reference))
+    }
+
+    fn check(&self, role: Role, reader: &mut Reader<'_>) {
+        let gateway = matches!(role, Role::Embedded | Role::ApiGateway);
+        if gateway && self.auth.mode == AccessMode::Open && !self.auth.allow_open_network {
+            for address in self.http.listen.iter().filter(|address| !address.ip().is_loopback()) {
+                reader.reject(
+                    "http.listen",
+                    format!("{address} can be reached from other machines and auth.mode is open, so anybody could push and delete; \
+                             set auth.mode = \"managed\", or auth.allow_open_network = true if that is meant"),
+                );
+            }
+        }
+        if matches!(role, Role::Embedded | Role::Accounts) {
+            return;
+        }
+        self.check_internal(role, reader);
+    }
+
+    fn check_internal(&self, role: Role, reader: &mut Reader<'_>) {
+        if matches!(role, Role::ApiGateway | Role::AuthToken) && !reader.is_set("auth.mode") {
+            reader.reject(
+                "auth.mode",
+                "must be said in a fleet, the same for api-gateway and auth-token: open or managed",
+            );
+        }
+        let unspecified = self.internal.data_listen.first().is_some_and(|address| address.ip().is_unspecified());
+        if role == Role::BlobStore && self.internal.data_url.is_none() && unspecified {
+            reader.reject(
+                "internal.data_url",
+                "is needed where internal.data_listen is no address that api-gateway can reach",
+            );
+        }
+        if self.internal.secret.is_none() {
+            reader.reject(
+                "internal.secret",
+                "is needed by every service of a fleet: the same random text of at least 32 characters for all",
+            );
+        }
+        for (key, value, needed) in [
+            (
+                "internal.manifest_index",
+                &self.internal.manifest_index,
+                matches!(role, Role::ApiGateway | Role::GcWorker),
+            ),
+            ("internal.blob_store", &self.internal.blob_store, matches!(role, Role::ApiGateway | Role::GcWorker)),
+            ("internal.auth_token", &self.internal.auth_token, role == Role::ApiGateway),
+        ] {
+            if value.as_deref().is_some_and(|endpoint| !endpoint.starts_with("http://")) {
+                reader.reject(
+                    key,
+                    "must begin with http://: the services of a fleet trust their network and the shared secret",
+                );
+            }
+            if needed && value.is_none() {
+                reader.reject(
+                    key,
+                    format!(
+                        "is needed by {}: where that service listens, such as http://127.0.0.1:5100",
+                        role.as_str()
+                    ),
+                );
+            }
+        }
+    }
+}
+
+impl Http {
+    fn read(reader: &mut Reader<'_>) -> Self {
+        let certificate: Option<PathBuf> =
+            reader.optional("http.tls_certificate", "PEM file with the certificate chain; read again when it changes.");
+        let key: Option<PathBuf> = reader.optional("http.tls_key", "PEM file with the private key.");
+        if certificate.is_some() != key.is_some() {
+            let missing = if key.is_none() { "http.tls_key" } else { "http.tls_certificate" };
+            reader.reject(missing, "is missing: TLS needs both http.tls_certificate and http.tls_key");
+        }
+        let public_url: Option<String> = reader.optional(
+            "http.public_url",
+            "URL under which clients reach the registry; without it the Host of each request is taken.",
+        );
+        if public_url.as_deref().is_some_and(|url| !url.starts_with("http://") && !url.starts_with("https://")) {
+            reader.reject("http.public_url", "must begin with http:// or https://");
+        }
+        Self {
+            listen: reader.list("http.listen", vec![local(5000)], "Addresses of the registry."),
+            public_url,
+            tls: certificate.zip(key).map(|(certificate, key)| CertificateFiles { certificate, key }),
+            options: ServeOptions::read(reader, "http"),
+        }
+    }
+}
+
+impl Auth {
+    fn read(reader: &mut Reader<'_>) -> Self {
+        let modes = [("open", AccessMode::Open), ("managed", AccessMode::Managed)];
+        Self {
+            mode: reader.choice(
+                "auth.mode",
+                AccessMode::Open,
+                &modes,
+                "Who may do what: everybody everything, or by users and grants.",
+            ),
+            service: reader.field(
+                "auth.service",
+                "entrepot".to_owned(),
+                "Name of the registry in tokens; the same for all its services.",
+            ),
+            token_lifetime: reader.field(
+                "auth.token_lifetime",
+                Duration::from_secs(300),
+                "How long a token lives, at most 5m.",
+            ),
+            allow_open_network: reader.field(
+                "auth.allow_open_network",
+                false,
+                "Accept mode open on addresses that other machines reach.",
+            ),
+        }
+    }
+}
+
+impl Internal {
+    fn read(reader: &mut Reader<'_>) -> Self {
+        Self {
+            listen: reader.list("internal.listen", vec![local(5100)], "gRPC addresses of this service in a fleet."),
+            secret: reader.secret("internal.secret", "Shared by all services of a registry; signs uploads and data URLs. Made and kept in the data directory by `entrepot serve`."),
+            data_listen: reader.list("internal.data_listen", vec![local(5101)], "Addresses of blob-store's data port."),
+            data_url: reader.optional("internal.data_url", "URL under which api-gateway reaches the data port; by default its first address."),
+            data_url_lifetime: reader.field("internal.data_url_lifetime", Duration::from_secs(1200), "How long a signed URL of the data port is valid."),
+            auth_token: reader.optional("internal.auth_token", "gRPC endpoint of auth-token, such as http://auth-token:5100."),
+            blob_store: reader.optional("internal.blob_store", "gRPC endpoint of blob-store."),
+            manifest_index: reader.optional("internal.manifest_index", "gRPC endpoint of manifest-index."),
+        }
+    }
+}
+
+impl Gc {
+    fn read(reader: &mut Reader<'_>) -> Self {
+        Self {
+            interval: reader.field("gc.interval", Duration::from_secs(60), "Pause between two rounds of gc-worker."),
+            upload_idle: reader.field(
+                "gc.upload_idle",
+                Duration::from_secs(24 * 3600),
+                "An upload of which no request ended for so long is abandoned; longer than the longest single request takes.",
+            ),
+        }
+    }
+}
+
+fn telemetry(reader: &mut Reader<'_>, role: Role) -> TelemetryConfig {
+    let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+    let default = if role == Role::Embedded { LogFormat::Text } else { LogFormat::Json };
+    let sample: u32 = reader.field(
+        "traces.sample_percent",
+        100,
+        "Share of new traces that is exported; a caller's decision is followed.",
+    );
+    if sample > 100 {
+        reader.reject("traces.sample_percent", "must be 0 to 100");
+    }
+    let otlp_endpoint = reader.optional(
+        "traces.otlp_endpoint",
+        "OTLP gRPC endpoint such as http://127.0.0.1:4317; without it no traces are exported.",
+    );
+    TelemetryConfig {
+        service_name: role.as_str().to_owned(),
+        filter: reader.field("log.level", "info".to_owned(), "Level, or directives such as info,h2=debug."),
+        format: reader.choice(
+            "log.format",
+            default,
+            &formats,
+            "Text for people, json for machines; a fleet's services default to json.",
+        ),
+        otlp_endpoint,
+        sample_ratio: f64::from(sample.min(100)) / 100.0,
+    }
+}
+
+/// On a laptop Ctrl-C should not wait for endpoints to propagate.
+fn drain(reader: &mut Reader<'_>, role: Role) -> DrainConfig {
+    let default = DrainConfig::default();
+    let grace = if role == Role::Embedded { Duration::ZERO } else { default.grace };
+    DrainConfig {
+        grace: reader.field(
+            "shutdown.grace",
+            grace,
+            "Time between losing readiness and closing the listeners; 10s for the services of a fleet.",
+        ),
+        timeout: reader.field("shutdown.timeout", default.timeout, "Time for requests in flight to finish after that."),
+    }
+}

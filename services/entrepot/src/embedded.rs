@@ -1,0 +1,124 @@
+//! `entrepot serve`: every service in this process, every port the service itself.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context;
+use api_gateway::{AccessMode, Gateway, GatewayConfig, Ports};
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware::map_request;
+use blob_store::Blobs;
+use entrepot_core::ports::{BlobStore, TokenService};
+use entrepot_object::{FsOptions, FsStore};
+use entrepot_runtime::config::Secret;
+use entrepot_runtime::serve::Peer;
+use entrepot_sql::SqliteOptions;
+use entrepot_token::SessionSigner;
+use manifest_index::{Index, Options};
+use tokio::net::TcpListener;
+
+use crate::config::Config;
+use crate::process::{Process, bind};
+use crate::secret;
+
+/// Runs until the process is told to stop.
+///
+/// # Errors
+/// What could not be opened, bound or kept running.
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    let listeners = bind("http.listen", &config.http.listen)?;
+    let admin = bind("admin.listen", &config.admin_listen)?;
+    let mut process = Process::new(&config);
+    let tls = process.tls(&config)?;
+    let started = process.readiness.condition("storage");
+    let router = build(&config, &mut process).await?;
+    announce(&config, &listeners, tls.is_some());
+    process.serve("http", listeners, config.http.options, tls.as_ref(), router);
+    process.serve_admin(admin);
+    started.ready();
+    process.run().await
+}
+
+/// Opens storage, starts background work and builds what the public port serves.
+///
+/// # Errors
+/// Storage that cannot be opened.
+pub async fn build(config: &Config, process: &mut Process) -> anyhow::Result<Router> {
+    create_directory(&config.data_dir)?;
+    let secret = match &config.internal.secret {
+        Some(secret) => secret.clone(),
+        None => secret::load_or_create(&config.data_dir)?,
+    };
+    let blobs = open_blobs(&config.data_dir)?;
+    let index = Arc::new(open_index(&config.data_dir, process).await?);
+    let tokens = crate::fleet::open_tokens(config, process).await?;
+
+    crate::fleet::collect(config, process, index.clone(), blobs.clone());
+    let ports = Ports { manifests: index.clone(), uploads: index.clone(), links: index, blobs, tokens: tokens.clone() };
+    Ok(public_router(config, &secret, ports, tokens, process))
+}
+
+/// The OCI API and the token endpoint on one router.
+pub(crate) fn public_router(
+    config: &Config,
+    secret: &Secret,
+    ports: Ports,
+    tokens: Arc<dyn TokenService>,
+    process: &Process,
+) -> Router {
+    let gateway = GatewayConfig {
+        mode: config.auth.mode,
+        service: config.auth.service.clone(),
+        public_url: config.http.public_url.clone(),
+        tls: config.http.tls.is_some(),
+        sessions: SessionSigner::new(secret.expose().as_bytes()),
+    };
+    let gateway = Gateway::new(&gateway, ports, process.drain.clone());
+    gateway.router().merge(auth_token::token_routes(tokens).layer(map_request(tell_address)))
+}
+
+/// Limits on failed logins count by address, which auth-token takes from the request's extensions.
+async fn tell_address(mut request: Request) -> Request {
+    if let Some(peer) = request.extensions().get::<Peer>().copied() {
+        request.extensions_mut().insert(peer.address);
+    }
+    request
+}
+
+pub(crate) fn open_blobs(data_dir: &Path) -> anyhow::Result<Arc<dyn BlobStore>> {
+    let root = data_dir.join("blobs");
+    let store = FsStore::open(&root, FsOptions::default()).context("cannot open the blob storage")?;
+    Ok(Arc::new(Blobs::new(Arc::new(store))))
+}
+
+pub(crate) async fn open_index(data_dir: &Path, process: &mut Process) -> anyhow::Result<Index> {
+    let database =
+        SqliteOptions::new(data_dir.join("registry.db")).open().context("cannot open the metadata database")?;
+    process.close_at_end(&database);
+    Index::open(database, Options::default()).await.context("cannot bring the metadata database up to date")
+}
+
+pub(crate) fn create_directory(data_dir: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(data_dir)
+        .with_context(|| format!("cannot create the data directory {} (storage.data_dir)", data_dir.display()))
+}
+
+/// Tells the person in front of the terminal how to use what just started.
+#[expect(clippy::print_stdout, reason = "the greeting of an interactive command; logs go to standard error")]
+fn announce(config: &Config, listeners: &[TcpListener], tls: bool) {
+    let Some(address) = listeners.first().and_then(|listener| listener.local_addr().ok()) else { return };
+    let host = display_host(address);
+    let scheme = if tls { "https" } else { "http" };
+    println!("entrepot is ready on {scheme}://{host}, data in {}", config.data_dir.display());
+    if config.auth.mode == AccessMode::Open {
+        println!("\nPush an image:\n  docker tag IMAGE {host}/library/IMAGE\n  docker push {host}/library/IMAGE\n");
+    } else {
+        println!("\nLog in, then push:\n  docker login {host}\n  docker push {host}/TEAM/IMAGE\n");
+    }
+}
+
+fn display_host(address: SocketAddr) -> String {
+    if address.ip().is_unspecified() { format!("localhost:{}", address.port()) } else { address.to_string() }
+}

@@ -1,0 +1,158 @@
+//! One service of a fleet: its own ports are served over gRPC, those it needs are gRPC clients.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, anyhow};
+use api_gateway::{AccessMode, Ports};
+use auth_token::{Auth, AuthConfig, Mode};
+use axum::Router;
+use entrepot_core::ports::{BlobStore, GarbageQueue, TokenService};
+use entrepot_proto::InternalSecret;
+use entrepot_proto::client::{
+    BlobLinksGrpcClient, BlobStoreGrpcClient, ClientConfig, Connection, GarbageQueueGrpcClient,
+    ManifestIndexGrpcClient, TokenServiceGrpcClient, UploadIndexGrpcClient,
+};
+use entrepot_proto::server::{Services, SignUrl};
+use entrepot_runtime::config::Secret;
+use entrepot_runtime::serve::ServeOptions;
+use entrepot_sql::{Database, SqliteOptions};
+use gc_worker::{Worker, WorkerConfig};
+
+use crate::config::{Config, Role};
+use crate::embedded::{create_directory, open_blobs, open_index, public_router};
+use crate::process::{Process, bind};
+
+/// Runs one service until the process is told to stop.
+///
+/// # Errors
+/// What could not be opened, bound or kept running.
+pub async fn run(role: Role, config: Config) -> anyhow::Result<()> {
+    let mut process = Process::new(&config);
+    let admin = bind("admin.listen", &config.admin_listen)?;
+    let started = process.readiness.condition("started");
+    match role {
+        Role::Embedded | Role::Accounts => return Err(anyhow!("{} is not one service", role.as_str())),
+        Role::ApiGateway => api_gateway(&config, &mut process)?,
+        Role::AuthToken => {
+            let tokens = open_tokens(&config, &mut process).await?;
+            serve_grpc(&config, &mut process, Services::new(secret(&config)?.0).token_service(tokens))?;
+        }
+        Role::BlobStore => blob_store(&config, &mut process)?,
+        Role::ManifestIndex => {
+            create_directory(&config.data_dir)?;
+            let index = Arc::new(open_index(&config.data_dir, &mut process).await?);
+            let services = Services::new(secret(&config)?.0)
+                .manifest_index(index.clone())
+                .upload_index(index.clone())
+                .blob_links(index.clone())
+                .garbage_queue(index);
+            serve_grpc(&config, &mut process, services)?;
+        }
+        Role::GcWorker => gc_worker(&config, &mut process)?,
+    }
+    process.serve_admin(admin);
+    started.ready();
+    tracing::info!(service = role.as_str(), "ready");
+    process.run().await
+}
+
+fn api_gateway(config: &Config, process: &mut Process) -> anyhow::Result<()> {
+    let listeners = bind("http.listen", &config.http.listen)?;
+    let tls = process.tls(config)?;
+    let (internal, secret) = secret(config)?;
+    let index = connect(config.internal.manifest_index.as_ref(), &internal)?;
+    let blobs = connect(config.internal.blob_store.as_ref(), &internal)?;
+    let tokens = Arc::new(TokenServiceGrpcClient::new(&connect(config.internal.auth_token.as_ref(), &internal)?));
+    let ports = Ports {
+        manifests: Arc::new(ManifestIndexGrpcClient::new(&index)),
+        uploads: Arc::new(UploadIndexGrpcClient::new(&index)),
+        links: Arc::new(BlobLinksGrpcClient::new(&index)),
+        blobs: Arc::new(BlobStoreGrpcClient::new(&blobs)),
+        tokens: tokens.clone(),
+    };
+    let router = public_router(config, &secret, ports, tokens, process);
+    process.serve("http", listeners, config.http.options, tls.as_ref(), router);
+    Ok(())
+}
+
+fn blob_store(config: &Config, process: &mut Process) -> anyhow::Result<()> {
+    create_directory(&config.data_dir)?;
+    let (internal, secret) = secret(config)?;
+    let listeners = bind("internal.data_listen", &config.internal.data_listen)?;
+    let address = listeners.first().map(tokio::net::TcpListener::local_addr).transpose()?;
+    let url = match (&config.internal.data_url, address) {
+        (Some(url), _) => url.clone(),
+        (None, Some(address)) => format!("http://{address}"),
+        (None, None) => return Err(anyhow!("internal.data_listen is empty, so nobody could read a blob")),
+    };
+    let blobs = open_blobs(&config.data_dir)?;
+    let signer = blob_store::DataUrls::new(secret.expose().as_bytes(), &url, config.internal.data_url_lifetime)
+        .context("cannot sign data URLs with internal.secret")?;
+    let router = blob_store::data_router(blobs.clone(), signer.clone());
+    process.serve("data port", listeners, ServeOptions::default(), None, router);
+    serve_grpc(config, process, Services::new(internal).blob_store(blobs, Arc::new(Signer(signer))))
+}
+
+/// Lets the gRPC server sign URLs without blob-store knowing gRPC.
+pub(crate) struct Signer(pub(crate) blob_store::DataUrls);
+
+impl SignUrl for Signer {
+    fn sign_url(&self, key: entrepot_core::StorageKey, _size: u64) -> String {
+        self.0.sign(key)
+    }
+}
+
+fn gc_worker(config: &Config, process: &mut Process) -> anyhow::Result<()> {
+    let (internal, _) = secret(config)?;
+    let queue = Arc::new(GarbageQueueGrpcClient::new(&connect(config.internal.manifest_index.as_ref(), &internal)?));
+    let blobs = Arc::new(BlobStoreGrpcClient::new(&connect(config.internal.blob_store.as_ref(), &internal)?));
+    collect(config, process, queue, blobs);
+    Ok(())
+}
+
+fn serve_grpc(config: &Config, process: &mut Process, services: Services) -> anyhow::Result<()> {
+    let listeners = bind("internal.listen", &config.internal.listen)?;
+    let router: Router = services.into_router();
+    // Every upload holds a stream of its gateway's one connection for as long as its client sends.
+    let options = ServeOptions { h2_streams: 100_000, ..ServeOptions::default() };
+    process.serve("grpc", listeners, options, None, router);
+    Ok(())
+}
+
+/// Runs a garbage worker for as long as the process.
+pub(crate) fn collect(config: &Config, process: &mut Process, queue: Arc<dyn GarbageQueue>, blobs: Arc<dyn BlobStore>) {
+    let settings =
+        WorkerConfig { interval: config.gc.interval, upload_idle: config.gc.upload_idle, ..WorkerConfig::default() };
+    process.background("gc-worker", Worker::new(queue, blobs, settings).run());
+}
+
+/// The token service over `<data_dir>/auth.db`. Shared with the commands that add users and grants while it runs.
+pub(crate) async fn open_tokens(config: &Config, process: &mut Process) -> anyhow::Result<Arc<dyn TokenService>> {
+    create_directory(&config.data_dir)?;
+    let mode = match config.auth.mode {
+        AccessMode::Open => Mode::Open,
+        AccessMode::Managed => Mode::Managed,
+    };
+    let settings =
+        AuthConfig { token_lifetime: config.auth.token_lifetime, ..AuthConfig::new(mode, &config.auth.service) };
+    let database = accounts_database(&config.data_dir)?;
+    process.close_at_end(&database);
+    let auth = Auth::open(database, settings).await.context("cannot open the token service")?;
+    Ok(Arc::new(auth))
+}
+
+/// The database of accounts and grants.
+pub(crate) fn accounts_database(data_dir: &Path) -> anyhow::Result<Database> {
+    SqliteOptions::new(data_dir.join("auth.db")).shared().open().context("cannot open the accounts database")
+}
+
+fn secret(config: &Config) -> anyhow::Result<(InternalSecret, Secret)> {
+    let secret = config.internal.secret.clone().context("internal.secret is missing")?;
+    Ok((InternalSecret::new(secret.expose()).context("internal.secret cannot be used")?, secret))
+}
+
+fn connect(endpoint: Option<&String>, secret: &InternalSecret) -> anyhow::Result<Connection> {
+    let endpoint = endpoint.context("an internal endpoint is missing")?;
+    Connection::lazy(&ClientConfig::new(endpoint, secret.clone())).context("cannot use an internal endpoint")
+}

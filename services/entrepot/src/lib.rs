@@ -1,0 +1,14 @@
+//! Composition: which services run in this process, and how they reach each other.
+//!
+//! A service is built from its ports. Here, and nowhere else, it is decided whether a port is the
+//! service itself ([`embedded`]) or a gRPC client of another process ([`fleet`]).
+
+mod accounts;
+pub mod cli;
+pub mod config;
+pub mod embedded;
+pub mod fleet;
+pub mod process;
+mod secret;
+#[cfg(feature = "testing")]
+pub mod testing;

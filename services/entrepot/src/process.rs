@@ -1,0 +1,143 @@
+//! What every process has around its services: logs, signals, the admin port, supervised tasks.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::Router;
+use entrepot_runtime::admin::{self, Readiness};
+use entrepot_runtime::listen::{self, Tls};
+use entrepot_runtime::serve::{ServeOptions, Server};
+use entrepot_runtime::shutdown::Drain;
+use entrepot_runtime::tasks::Tasks;
+use entrepot_runtime::{BoxError, metrics, telemetry};
+use entrepot_sql::Database;
+use tokio::net::TcpListener;
+
+use crate::config::{Config, Role};
+
+/// A process being put together. Listeners are bound first, so that their addresses are known and
+/// a port in use is the first error seen.
+pub struct Process {
+    /// Its tasks; the first that fails ends the process.
+    pub tasks: Tasks,
+    /// What `/readyz` reports.
+    pub readiness: Readiness,
+    /// Its shutdown state.
+    pub drain: Drain,
+    databases: Vec<Database>,
+}
+
+impl Process {
+    /// A process without services yet.
+    pub fn new(config: &Config) -> Self {
+        let drain = Drain::new(config.drain);
+        Self {
+            tasks: Tasks::new(drain.clone()),
+            readiness: Readiness::new(drain.clone()),
+            drain,
+            databases: Vec::new(),
+        }
+    }
+
+    /// Closes `database` when the process ends, so that the next start has no log to read.
+    pub(crate) fn close_at_end(&mut self, database: &Database) {
+        self.databases.push(database.clone());
+    }
+
+    /// Serves `router` on `listeners` until the process drains.
+    pub fn serve(
+        &mut self,
+        name: &'static str,
+        listeners: Vec<TcpListener>,
+        options: ServeOptions,
+        tls: Option<&Tls>,
+        router: Router,
+    ) {
+        let server = Server::new(options, self.drain.clone()).tls(tls);
+        self.tasks.spawn::<_, BoxError>(name, async move {
+            server.serve(listeners, router).await;
+            Ok(())
+        });
+    }
+
+    /// Serves health and metrics.
+    pub fn serve_admin(&mut self, listeners: Vec<TcpListener>) {
+        metrics::install();
+        let router = admin::router(self.readiness.clone());
+        self.serve("admin port", listeners, ServeOptions::default(), None, router);
+        self.background("metrics", async {
+            metrics::upkeep().await;
+            Ok(())
+        });
+    }
+
+    /// Adds a task that is dropped when the process drains.
+    pub fn background(
+        &mut self,
+        name: &'static str,
+        task: impl Future<Output = Result<(), BoxError>> + Send + 'static,
+    ) {
+        self.tasks.spawn_background(name, task);
+    }
+
+    /// Loads a certificate and keeps watching its files.
+    ///
+    /// # Errors
+    /// The files cannot be used.
+    pub fn tls(&mut self, config: &Config) -> anyhow::Result<Option<Tls>> {
+        let Some(files) = &config.http.tls else { return Ok(None) };
+        let tls = Tls::new(files.clone()).context("cannot use the TLS certificate of http.tls_certificate")?;
+        let watched = tls.clone();
+        self.background("certificate reload", async move {
+            watched.watch(Duration::from_secs(10)).await;
+            Ok(())
+        });
+        Ok(Some(tls))
+    }
+
+    /// Runs until a signal has drained the process, or a task fails.
+    ///
+    /// # Errors
+    /// The task that failed.
+    pub async fn run(mut self) -> anyhow::Result<()> {
+        self.tasks.spawn_signals().context("cannot install signal handlers")?;
+        self.tasks.run().await?;
+        for database in self.databases {
+            if let Err(error) = database.close().await {
+                tracing::warn!(error = %telemetry::Chain(&error), "a database was not closed cleanly; the next start reads its log");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Binds the addresses of `key`.
+///
+/// # Errors
+/// An address is in use or not of this machine.
+pub fn bind(key: &str, addresses: &[SocketAddr]) -> anyhow::Result<Vec<TcpListener>> {
+    listen::bind(addresses).with_context(|| format!("cannot use {key}"))
+}
+
+/// Runs `main` on a runtime with telemetry installed, and sends what telemetry still holds at the end.
+///
+/// # Errors
+/// What `main` or telemetry failed with.
+pub fn block_on<F: Future<Output = anyhow::Result<()>>>(role: Role, config: &Config, main: F) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name(role.as_str())
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(async {
+        let telemetry = telemetry::install(&config.telemetry).context("cannot set up logs and traces")?;
+        if let Err(error) = listen::raise_open_files_limit() {
+            tracing::warn!(error = %telemetry::Chain(&error), "the limit of open files stays as it is");
+        }
+        let result = main.await;
+        telemetry.shutdown().await;
+        result
+    })
+}
