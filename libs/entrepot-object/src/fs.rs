@@ -9,6 +9,7 @@
 //! late is refused even by a process that was started in between.
 
 mod disk;
+mod file;
 mod layout;
 mod listing;
 mod session;
@@ -77,8 +78,8 @@ impl FsOptions {
     }
 }
 
-/// Writers for a limit of open files. Each holds one descriptor, and a quarter leaves room for its
-/// socket and for as many readers.
+/// Writers for a limit of open files. Each holds up to two descriptors, and a quarter leaves room for its
+/// socket and for a reader.
 fn writers_within(open_files: Option<u64>) -> usize {
     let quarter = open_files.map_or(MAX_WRITERS, |limit| usize::try_from(limit / 4).unwrap_or(MAX_WRITERS));
     quarter.clamp(1, MAX_WRITERS)

@@ -24,5 +24,6 @@ pub use fs::{FsOptions, FsStore};
 pub use key::{KeyError, ObjectKey};
 pub use memory::MemoryStore;
 pub use store::{
-    Durability, ListQuery, ListScope, ObjectEntry, ObjectMeta, ObjectRead, ObjectStore, ObjectWriter, WriterState,
+    Durability, ListQuery, ListScope, ObjectEntry, ObjectMeta, ObjectRead, ObjectStore, ObjectWriter, WRITE_ALIGNMENT,
+    WriterState,
 };

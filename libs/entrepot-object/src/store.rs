@@ -10,6 +10,9 @@ use bytes::Bytes;
 
 use crate::{ObjectError, ObjectKey};
 
+/// What disks and filesystems want addresses and offsets to be multiples of when bytes bypass the page cache.
+pub const WRITE_ALIGNMENT: usize = 4096;
+
 /// Stores immutable objects under keys that are never reused.
 ///
 /// # Contract
@@ -77,7 +80,8 @@ pub trait ObjectWriter: Debug + Send {
     /// Bytes of the object up to here.
     fn offset(&self) -> u64;
 
-    /// Appends the chunks in order; they count as one write. About 1 MiB at a time is best.
+    /// Appends the chunks in order; they count as one write. Chunks of 1 MiB are best, in memory and at an
+    /// [`offset`](Self::offset) that are multiples of [`WRITE_ALIGNMENT`]: a driver may then take them without a copy.
     ///
     /// On [`ObjectError::NoSpace`] everything after the last checkpoint has been dropped.
     async fn write(&mut self, chunks: Vec<Bytes>) -> Result<(), ObjectError>;

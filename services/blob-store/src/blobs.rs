@@ -14,7 +14,8 @@ use entrepot_runtime::telemetry::Chain;
 
 use crate::attempt::Attempt;
 use crate::hasher::Hasher;
-use crate::pipeline::{Intake, pump};
+use crate::intake::Intake;
+use crate::pipeline::pump;
 use crate::writer_state::{Saved, encode};
 
 /// Read buffer when stored bytes have to be hashed again.

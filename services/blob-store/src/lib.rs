@@ -8,9 +8,11 @@
 
 mod attempt;
 mod blobs;
+mod buffers;
 mod data_port;
 mod data_urls;
 mod hasher;
+mod intake;
 mod pipeline;
 mod writer_state;
 

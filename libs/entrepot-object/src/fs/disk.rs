@@ -2,21 +2,16 @@
 
 use std::collections::HashSet;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, IoSlice};
-use std::num::NonZeroU64;
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
-use rustix::fs::{Advice, Mode, OFlags, ResolveFlags};
+use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::layout::{LOCK, UPLOADS, UploadName};
 use crate::{ObjectError, ObjectKey, ObjectMeta, ObjectRead, OpenError};
-
-/// Most buffers in one system call (`UIO_MAXIOV`).
-const MAX_SLICES: usize = 1024;
 
 /// Kinds of system calls that a test can make fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +21,10 @@ pub enum FsOp {
     Create,
     /// Writing bytes; one call per [`write`](crate::ObjectWriter::write).
     Write,
+    /// Opening an upload file past the page cache.
+    OpenDirect,
+    /// Writing bytes past the page cache, as part of a [`Write`](Self::Write).
+    WriteDirect,
     /// Flushing a file.
     Sync,
     /// Flushing a directory.
@@ -109,12 +108,12 @@ impl Disk {
     }
 
     #[cfg(feature = "testing")]
-    fn before(&self, op: FsOp) -> io::Result<()> {
+    pub(super) fn before(&self, op: FsOp) -> io::Result<()> {
         self.faults.as_ref().map_or(Ok(()), |hook| hook.0(op))
     }
 
     #[cfg(not(feature = "testing"))]
-    fn before(&self, _op: FsOp) -> io::Result<()> {
+    pub(super) fn before(&self, _op: FsOp) -> io::Result<()> {
         Ok(())
     }
 
@@ -127,6 +126,11 @@ impl Disk {
         Ok(found)
     }
 
+    /// Where a path of the store is.
+    pub(super) fn path(&self, path: &str) -> PathBuf {
+        self.root.join(path)
+    }
+
     /// Makes a file that must not be there.
     pub(super) fn create(&self, path: &str) -> io::Result<File> {
         self.before(FsOp::Create)?;
@@ -136,38 +140,6 @@ impl Disk {
     /// Opens a file to write on.
     pub(super) fn reopen(&self, path: &str) -> io::Result<File> {
         OpenOptions::new().read(true).write(true).open(self.root.join(path))
-    }
-
-    /// Writes all chunks at `offset`; returns the offset behind them.
-    pub(super) fn write(&self, file: &File, mut offset: u64, chunks: &[Bytes]) -> io::Result<u64> {
-        self.before(FsOp::Write)?;
-        for group in chunks.chunks(MAX_SLICES) {
-            let mut slices: Vec<IoSlice<'_>> = group.iter().map(|chunk| IoSlice::new(chunk)).collect();
-            let mut rest = slices.as_mut_slice();
-            IoSlice::advance_slices(&mut rest, 0);
-            while !rest.is_empty() {
-                match rustix::io::pwritev(file, rest, offset) {
-                    Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                    Ok(written) => {
-                        IoSlice::advance_slices(&mut rest, written);
-                        offset += written as u64;
-                    }
-                    Err(Errno::INTR) => {}
-                    Err(errno) => return Err(errno.into()),
-                }
-            }
-        }
-        Ok(offset)
-    }
-
-    /// Asks the kernel to start writing a range out, without waiting for it.
-    ///
-    /// Linux starts writeback of dirty pages on this advice and drops only clean ones, so what has
-    /// just been written stays in memory: `sync_file_range(2)` in effect.
-    pub(super) fn start_writeback(&self, file: &File, from: u64, to: u64) {
-        if let Err(errno) = rustix::fs::fadvise(file, from, NonZeroU64::new(to - from), Advice::DontNeed) {
-            tracing::debug!(%errno, "no early writeback");
-        }
     }
 
     /// Makes the bytes and the size of a file durable.

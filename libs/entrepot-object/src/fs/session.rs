@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
+use super::file::UploadFile;
 use super::{Inner, layout};
 use crate::{ObjectError, ObjectKey};
 
@@ -141,11 +142,11 @@ impl Inner {
         mut upload: UploadGuard,
         turn: Turn,
         offset: u64,
-    ) -> Result<File, ObjectError> {
+    ) -> Result<UploadFile, ObjectError> {
         let file = self.file_for(session, &mut upload, turn, offset)?;
         file.set_len(offset).map_err(|e| ObjectError::from_io("truncate", &session.key, e))?;
         upload.kept = offset;
-        Ok(file)
+        Ok(UploadFile::new(file, self.disk.path(&layout::upload_path(&session.key, turn.epoch))))
     }
 
     /// The upload's file under the name of `turn`, holding `offset` bytes or more.

@@ -1,19 +1,15 @@
 //! A writer of one file.
 
-use std::fs::File;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::file::UploadFile;
 use super::session::{Session, Turn};
 use super::{Inner, blocking, layout};
 use crate::{Durability, ObjectError, ObjectRead, ObjectWriter, WriterState};
-
-/// Bytes after which the kernel is asked to start writing them out, so that little is left for
-/// the flush that the client waits for. Large enough for the disk to write in one go.
-const WRITEBACK: u64 = 8 << 20;
 
 /// Appends to one upload file as long as its turn lasts.
 #[derive(Debug)]
@@ -21,7 +17,7 @@ pub(super) struct FsWriter {
     inner: Arc<Inner>,
     session: Arc<Session>,
     turn: Turn,
-    file: Arc<File>,
+    file: Arc<UploadFile>,
     offset: u64,
     /// Everything before is on its way to the disk.
     pushed: u64,
@@ -33,7 +29,7 @@ impl FsWriter {
         inner: Arc<Inner>,
         session: Arc<Session>,
         turn: Turn,
-        file: File,
+        file: UploadFile,
         offset: u64,
         permit: OwnedSemaphorePermit,
     ) -> Self {
@@ -52,13 +48,10 @@ impl ObjectWriter for FsWriter {
         let (inner, session, file) = (Arc::clone(&self.inner), Arc::clone(&self.session), Arc::clone(&self.file));
         let (from, pushed) = (self.offset, self.pushed);
         let (offset, pushed) = blocking("write", self.session.key.to_string(), move || {
-            let to =
-                inner.disk.write(&file, from, &chunks).map_err(|e| inner.roll_back(&session, &upload, &file, e))?;
-            if to - pushed < WRITEBACK {
-                return Ok((to, pushed));
-            }
-            inner.disk.start_writeback(&file, pushed, to);
-            Ok((to, to))
+            let to = file
+                .write(&inner.disk, from, &chunks)
+                .map_err(|e| inner.roll_back(&session, &upload, file.cached(), e))?;
+            Ok((to, file.start_writeback(pushed, to)))
         })
         .await?;
         (self.offset, self.pushed) = (offset, pushed);
@@ -70,21 +63,24 @@ impl ObjectWriter for FsWriter {
         if durability == Durability::Durable {
             let (inner, session, file) = (Arc::clone(&self.inner), Arc::clone(&self.session), Arc::clone(&self.file));
             let offset = self.offset;
-            blocking("flush", self.session.key.to_string(), move || inner.flush(&session, upload, &file, offset))
-                .await?;
+            blocking("flush", self.session.key.to_string(), move || {
+                inner.flush(&session, upload, file.cached(), offset)
+            })
+            .await?;
         }
         Ok(layout::state_at(self.offset))
     }
 
     async fn read_back(&mut self) -> Result<ObjectRead, ObjectError> {
         let _upload = self.session.lock_open(self.turn, self.offset).await?;
-        Ok(ObjectRead::File { file: Arc::clone(&self.file), size: self.offset })
+        let file = self.file.cached().try_clone().map_err(|e| ObjectError::from_io("open", &self.session.key, e))?;
+        Ok(ObjectRead::File { file: Arc::new(file), size: self.offset })
     }
 
     async fn take_back(self: Box<Self>) -> Result<(), ObjectError> {
         let upload = self.session.lock_open(self.turn, self.offset).await?;
         blocking("truncate", self.session.key.to_string(), move || {
-            self.inner.take_back(&self.session, upload, &self.file)
+            self.inner.take_back(&self.session, upload, self.file.cached())
         })
         .await
     }

@@ -3,6 +3,7 @@
 
 mod contract;
 mod crash;
+mod direct;
 mod faults;
 mod fencing;
 mod support;

@@ -35,7 +35,7 @@ impl Default for ServeOptions {
             body_stall: Duration::from_secs(60),
             write_stall: Duration::from_secs(120),
             max_head: ByteSize::kib(32),
-            read_buffer: ByteSize::kib(512),
+            read_buffer: ByteSize::kib(256),
             h2_streams: 100,
         }
     }
