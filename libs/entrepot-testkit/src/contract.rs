@@ -3,9 +3,11 @@
 //! Each suite is one function that takes a maker of fresh, empty ports and runs every case on its own. The same suite
 //! runs over the implementation itself and over its remote adapters, which is what makes the two interchangeable.
 
+pub mod blobs;
 pub mod garbage;
 pub mod index;
 pub mod links;
+pub mod tokens;
 pub mod uploads;
 
 use std::sync::Arc;

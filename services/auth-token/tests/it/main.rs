@@ -3,6 +3,7 @@
 
 mod accounts;
 mod clients;
+mod contract;
 mod hostile;
 mod keys;
 mod refresh;

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::sync::Arc;
 
 use blob_store::Blobs;
-use entrepot_core::ports::blobs::{BlobError, BlobStore, WriterPosition};
+use entrepot_core::ports::blobs::{BlobStore, WriterPosition};
 
 use crate::support::{Bed, body, bytes_of, content, empty, files, files_again, next, sha256, start};
 
@@ -46,19 +46,5 @@ async fn a_hash_of_another_version_is_made_again_from_the_stored_bytes() {
         let appended = bed.blobs.append(foreign(&position), body(&bytes[2 << 20..])).await.unwrap();
         let position = next(&position, appended);
         bed.blobs.seal(foreign(&position), empty(), sha256(&bytes)).await.unwrap();
-    }
-}
-
-#[tokio::test]
-async fn state_that_does_not_fit_is_refused() {
-    for bed in Bed::all() {
-        let position = start(1);
-        let appended = bed.blobs.append(position.clone(), body(b"12345")).await.unwrap();
-        let position = next(&position, appended);
-        for (offset, state) in [(4, position.state.clone()), (5, "nonsense".into()), (5, "".into())] {
-            let refused = bed.blobs.append(WriterPosition { offset, state, ..position.clone() }, body(b"6")).await;
-            assert!(matches!(refused, Err(BlobError::BadState)), "{refused:?}");
-        }
-        bed.blobs.seal(position, body(b"6"), sha256(b"123456")).await.unwrap();
     }
 }
