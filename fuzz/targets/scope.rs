@@ -16,7 +16,7 @@ fuzz_target!(|text: &str| {
     assert_eq!(scope.actions.intersection(Actions::ALL), scope.actions);
     assert!(scope.resource.covers(&scope.resource));
     if let Resource::Tenant(tenant) = &scope.resource {
-        let inside = Resource::Repository(format!("{tenant}/app").parse().unwrap());
+        let inside = Resource::Repository(format!("{tenant}/a").parse().unwrap());
         assert!(scope.resource.covers(&inside) && !inside.covers(&scope.resource));
     }
 });
