@@ -149,13 +149,13 @@ impl Manifest {
         if payload.len() > MAX_MANIFEST_BYTES {
             return Err(ManifestError::TooLarge);
         }
-        if content_type.is_some_and(|media_type| media_type.as_str().starts_with(MediaType::DOCKER_SCHEMA1)) {
-            return Err(ManifestError::Schema1);
-        }
+        // Before the body: that of a signed one is no single JSON value, and the reason would not help.
+        content_type.map_or(Ok(()), refuse_schema1)?;
         strict_json::check(&payload).map_err(ManifestError::Json)?;
         let document: Document =
             serde_json::from_slice(&payload).map_err(|error| ManifestError::Field(error.to_string()))?;
         let media_type = document.resolve_type(content_type)?;
+        refuse_schema1(&media_type)?;
         document.check(&media_type)?;
         Ok(Self {
             references: document.references()?,
@@ -229,6 +229,10 @@ impl Document {
         references.sort_by_key(|reference| reference.digest);
         Ok(references)
     }
+}
+
+fn refuse_schema1(media_type: &MediaType) -> Result<(), ManifestError> {
+    if media_type.as_str().starts_with(MediaType::DOCKER_SCHEMA1) { Err(ManifestError::Schema1) } else { Ok(()) }
 }
 
 fn is_foreign(descriptor: &Descriptor) -> bool {

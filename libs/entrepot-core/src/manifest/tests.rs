@@ -133,6 +133,8 @@ fn refuses_documents_with_two_meanings() {
         parse_as(Some("application/vnd.docker.distribution.manifest.v1+prettyjws"), &image()),
         Err(E::Schema1)
     ));
+    let schema1 = with(image(), "mediaType", json!("application/vnd.docker.distribution.manifest.v1+json"));
+    assert!(matches!(parse(&schema1), Err(E::Schema1)));
     for size in [json!(-1), json!("1"), json!(1.5), json!(1e300), json!(1u64 << 63), json!(u64::MAX)] {
         let mut bad = image();
         bad["config"]["size"] = size;
