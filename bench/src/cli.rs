@@ -54,10 +54,13 @@ struct RunArgs {
     /// `{data}` are replaced by two addresses and a folder.
     #[arg(long)]
     ours: Option<String>,
-    /// Where the servers keep their data; memory-backed when it has room, so that the disk is
+    /// Where the servers keep what is read; memory-backed when it has room, so that the disk is
     /// not what is measured.
     #[arg(long)]
     work_dir: Option<PathBuf>,
+    /// Where they keep what is pushed: a folder on a disk, for that is where layers go.
+    #[arg(long)]
+    push_dir: Option<PathBuf>,
     /// File for all samples as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -93,7 +96,9 @@ fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let cache = cache_dir()?;
     let scenarios = chosen(&args.only)?;
     let tools = Tools::install(&cache, &args.servers, args.ours.as_deref())?;
-    let work = WorkDir::create(args.work_dir.as_deref(), &cache)?;
+    let reads = WorkDir::create(args.work_dir.as_deref(), &cache)?;
+    let pushes = WorkDir::create(Some(args.push_dir.as_deref().unwrap_or(&cache.join("bench"))), &cache)?;
+    let folders = Folders { reads: reads.path.clone(), pushes: pushes.path.clone() };
     let plan = Plan {
         servers: args.servers,
         scenarios,
@@ -101,8 +106,8 @@ fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         load: Duration::from_secs(args.seconds.max(1)),
         tags: args.tags,
     };
-    let outcome = rounds::run(&plan, &tools, &work.path)?;
-    let report = Report::new(&plan, &tools, &outcome, &work.path);
+    let outcome = rounds::run(&plan, &tools, &folders)?;
+    let report = Report::new(&plan, &tools, &outcome, &folders);
 
     let json = args.json.unwrap_or_else(|| cache.join("bench/last.json"));
     let text = serde_json::to_string_pretty(&report).context("cannot write the result as JSON")?;
@@ -128,6 +133,15 @@ fn chosen(names: &[String]) -> anyhow::Result<Vec<&'static Scenario>> {
         .collect()
 }
 
+/// Where the servers keep their data.
+#[derive(Debug)]
+pub(crate) struct Folders {
+    /// What is read, in memory where it has room.
+    pub(crate) reads: PathBuf,
+    /// What is pushed, on a disk.
+    pub(crate) pushes: PathBuf,
+}
+
 /// A folder of this run alone, removed at its end.
 struct WorkDir {
     path: PathBuf,
@@ -143,7 +157,7 @@ impl WorkDir {
         };
         std::fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
         if free_bytes(parent) < WORK_BYTES {
-            bail!("{} has less than 4 GiB free; name another folder with --work-dir", parent.display());
+            bail!("{} has less than 4 GiB free; name another folder with --work-dir or --push-dir", parent.display());
         }
         let path = parent.join(format!("entrepot-bench-{}", std::process::id()));
         std::fs::create_dir(&path).with_context(|| format!("cannot create {}", path.display()))?;

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use http::StatusCode;
 use serde::Serialize;
 
+use crate::cli::Folders;
 use crate::corpus::{Blob, sha256};
 use crate::corpus::{
     Corpus, MANIFEST_TYPE, PUSH_BYTES, PUSH_REPOSITORY, PushPayload, REPOSITORY, TAG, TAGS_REPOSITORY,
@@ -29,6 +30,8 @@ const WARM_UP_PUSH_BYTES: usize = 16 << 20;
 const IDLE_AFTER: Duration = Duration::from_secs(5);
 /// Work that a server does for a push may end shortly after its answer; it is counted too.
 const PUSH_SETTLE: Duration = Duration::from_millis(100);
+/// The folder of the data that pushes leave.
+const PUSHES: &str = "push";
 const STARTS: usize = 5;
 const TAGS_PER_PAGE: usize = 100;
 const WARM_UP_PAGES: u32 = 200;
@@ -63,26 +66,28 @@ impl Sample {
 pub(crate) struct Bench<'a> {
     tools: &'a Tools,
     plan: &'a Plan,
-    work: &'a Path,
+    folders: &'a Folders,
     corpus: Corpus,
     payload: PushPayload,
 }
 
 impl<'a> Bench<'a> {
-    pub(crate) fn new(plan: &'a Plan, tools: &'a Tools, work: &'a Path) -> Self {
-        Self { tools, plan, work, corpus: Corpus::generate(), payload: PushPayload::generate(PUSH_BYTES) }
+    pub(crate) fn new(plan: &'a Plan, tools: &'a Tools, folders: &'a Folders) -> Self {
+        Self { tools, plan, folders, corpus: Corpus::generate(), payload: PushPayload::generate(PUSH_BYTES) }
     }
 
     /// Writes and removes as much as a push does. The first use of memory costs a virtual machine far
     /// more than the next, and whoever came first would pay for it.
     pub(crate) fn touch_memory(&mut self) -> anyhow::Result<()> {
-        let path = self.work.join("touch");
         let content = self.payload.renew();
-        for _ in 0..2 {
-            let mut file = std::fs::OpenOptions::new().append(true).create(true).open(&path)?;
-            file.write_all(&content)?;
+        for folder in [&self.folders.reads, &self.folders.pushes] {
+            let path = folder.join("touch");
+            for _ in 0..2 {
+                let mut file = std::fs::OpenOptions::new().append(true).create(true).open(&path)?;
+                file.write_all(&content)?;
+            }
+            std::fs::remove_file(&path)?;
         }
-        std::fs::remove_file(&path)?;
         Ok(())
     }
 
@@ -126,7 +131,8 @@ impl<'a> Bench<'a> {
     }
 
     fn data(&self, kind: ServerKind, purpose: &str) -> PathBuf {
-        self.work.join(kind.name()).join(purpose)
+        let folder = if purpose == PUSHES { &self.folders.pushes } else { &self.folders.reads };
+        folder.join(kind.name()).join(purpose)
     }
 
     fn server(&self, kind: ServerKind, purpose: &str) -> anyhow::Result<Server> {
@@ -172,7 +178,7 @@ impl<'a> Bench<'a> {
             accept: if target == Target::ManifestByTag { MANIFEST_TYPE } else { "*/*" },
             ranges_of: (target == Target::Range).then_some(self.corpus.large.bytes.len()),
         };
-        let run = |time| load.run(&mut self.tools.wrk.command(), server.address, time, self.work);
+        let run = |time| load.run(&mut self.tools.wrk.command(), server.address, time, &self.folders.reads);
         run(WARM_UP)?;
         let meter = CpuMeter::start(server.pid())?;
         let counts = run(self.plan.load)?;
@@ -191,11 +197,11 @@ impl<'a> Bench<'a> {
     }
 
     fn push(&mut self, kind: ServerKind, mode: PushMode) -> anyhow::Result<Sample> {
-        let data = self.data(kind, "push");
+        let data = self.data(kind, PUSHES);
         if data.exists() {
             std::fs::remove_dir_all(&data).with_context(|| format!("cannot remove {}", data.display()))?;
         }
-        let server = self.server(kind, "push")?;
+        let server = self.server(kind, PUSHES)?;
         let mut client = Client::connect(server.address)?;
         let warm_up = Blob::new(PushPayload::generate(WARM_UP_PUSH_BYTES).renew());
         upload::blob(&mut client, PUSH_REPOSITORY, &warm_up, mode)?;

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
 
 use serde::Serialize;
 
+use crate::cli::Folders;
 use crate::measure::Sample;
 use crate::procfs::Machine;
 use crate::rounds::{Outcome, Plan, Samples};
@@ -65,7 +65,7 @@ impl Verdict {
 }
 
 impl<'a> Report<'a> {
-    pub(crate) fn new(plan: &Plan, tools: &Tools, outcome: &'a Outcome, work: &Path) -> Self {
+    pub(crate) fn new(plan: &Plan, tools: &Tools, outcome: &'a Outcome, folders: &Folders) -> Self {
         let lines: Vec<_> = plan
             .scenarios
             .iter()
@@ -86,7 +86,7 @@ impl<'a> Report<'a> {
             machine: &outcome.machine,
             versions: versions.chain([("entrepot", env!("CARGO_PKG_VERSION").to_owned())]).collect(),
             rounds: plan.rounds,
-            data_in_memory: work.starts_with("/dev/shm"),
+            data_in_memory: folders.reads.starts_with("/dev/shm"),
             neighbours: Spread::of(&foreign),
             lines,
             errors: &outcome.errors,

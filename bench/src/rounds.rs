@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 
+use crate::cli::Folders;
 use crate::measure::{Bench, Sample};
 use crate::procfs::Machine;
 use crate::scenario::Scenario;
@@ -53,11 +53,11 @@ pub(crate) struct Outcome {
 ///
 /// # Errors
 /// When a server cannot be given its data.
-pub(crate) fn run(plan: &Plan, tools: &Tools, work: &Path) -> anyhow::Result<Outcome> {
+pub(crate) fn run(plan: &Plan, tools: &Tools, folders: &Folders) -> anyhow::Result<Outcome> {
     ensure!(!plan.servers.is_empty(), "there is no server to measure");
     let mut outcome =
         Outcome { machine: Machine::read(), samples: vec![Samples::new(); plan.scenarios.len()], errors: Vec::new() };
-    let mut bench = Bench::new(plan, tools, work);
+    let mut bench = Bench::new(plan, tools, folders);
     for &kind in &plan.servers {
         note(format_args!("giving {} its data", kind.name()));
         bench.seed(kind).with_context(|| format!("{} cannot be given its data", kind.name()))?;
