@@ -12,8 +12,9 @@ use tokio::sync::mpsc;
 /// to hash it.
 pub(crate) const BUFFER: usize = 1 << 20;
 
-/// Buffers of one upload: one being filled, one being hashed, one being written, and one to wait for the slowest.
-pub(crate) const BUFFERS: usize = 4;
+/// Buffers of one upload: one being filled, one being hashed, and four that a disk takes in one request while the next four
+/// wait for it.
+pub(crate) const BUFFERS: usize = 10;
 
 /// The buffers of one upload, made when they are first needed.
 pub(crate) struct Buffers {
