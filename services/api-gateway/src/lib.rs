@@ -4,6 +4,7 @@
 //! calls a port and renders; what is true is decided by manifest-index, what is stored by
 //! blob-store, who may do what by auth-token.
 
+mod admission;
 mod auth;
 mod body;
 mod caches;
@@ -15,9 +16,12 @@ mod handlers;
 mod location;
 mod query;
 mod ranges;
+mod redirect;
 mod room;
 mod route;
 mod source;
 
+pub use admission::{AdmissionLimits, Rate, RateLimits};
 pub use config::{AccessMode, GatewayConfig};
 pub use gateway::{Gateway, Ports};
+pub use redirect::{RedirectPolicy, Redirects};
