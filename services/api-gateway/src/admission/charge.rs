@@ -1,7 +1,7 @@
 //! What a request asks of the gateway, by its route and headers alone.
 
-use entrepot_core::TenantName;
 use entrepot_core::manifest::MAX_MANIFEST_BYTES;
+use entrepot_core::{RepositoryName, TenantName};
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderMap, Method};
@@ -35,7 +35,7 @@ impl Ask {
             (Route::Blob(..), &Method::GET) => (Class::Blob, DOWNLOAD_BYTES),
             _ => (Class::Metadata, 0),
         };
-        Self { class, tenant: route.repository().map(|repository| repository.tenant()), bytes }
+        Self { class, tenant: route.repository().map(RepositoryName::tenant), bytes }
     }
 }
 

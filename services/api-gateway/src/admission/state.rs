@@ -7,9 +7,15 @@ use tokio::sync::oneshot;
 
 use super::{AdmissionLimits, Ask, Class, Permit, Turn, of};
 
-/// Of a class's part of a limit, what a tenant above its fair share may help to fill: the last quarter is for those
-/// below theirs, so that they find room at once however much somebody else asks for.
-const CONTENDED: (u64, u64) = (3, 4);
+/// Percent of a class's part of a limit that a tenant above its fair share may help to fill: the rest is for those below
+/// theirs, so that they find room at once however much somebody else asks for. A push under way, which was let in
+/// when it began, is measured so last.
+const fn contended(class: Class) -> u64 {
+    match class {
+        Class::Start | Class::Blob | Class::Metadata => 75,
+        Class::Finish => 90,
+    }
+}
 
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,7 +154,8 @@ impl State {
         }
         // Those who are here, this one, and one that may come.
         let sharers = self.tenants.len() as u64 + u64::from(known.is_none()) + 1;
-        let contended = |used: u64, more: u64, part: u64| used + more > part * CONTENDED.0 / CONTENDED.1;
+        let contended =
+            |used: u64, more: u64, part: u64| used + more > part.saturating_mul(contended(ask.class)) / 100;
         if contended(self.used.requests, 1, requests) && used.requests + 1 > (requests / sharers).max(1) {
             return Err(Refusal::Share(Resource::Requests));
         }

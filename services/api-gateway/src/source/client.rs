@@ -8,7 +8,7 @@ use bytes::Bytes;
 use entrepot_core::error::Cause;
 use entrepot_runtime::telemetry;
 use http::header::{CONTENT_RANGE, RANGE};
-use http::{Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::Empty;
 use hyper::body::Incoming;
@@ -113,7 +113,7 @@ fn check(response: Response<Incoming>, range: &Range<u64>, size: u64, whole: boo
         return Err(Refused::Wrong(text.into()));
     }
     let expected = format!("bytes {}-{}/{size}", range.start, range.end - 1);
-    let said = response.headers().get(CONTENT_RANGE).map(|value| value.as_bytes());
+    let said = response.headers().get(CONTENT_RANGE).map(HeaderValue::as_bytes);
     if !whole && said != Some(expected.as_bytes()) {
         return Err(Refused::Wrong(format!("the storage sends another part than {expected}").into()));
     }
