@@ -133,7 +133,8 @@ async fn dispatch(gateway: &Gateway, request: Request) -> Result<Response<Body>,
     if !route.allowed().contains(&parts.method) {
         return Err(ApiError::method(route.allowed()));
     }
-    let permit = gateway.0.admission.admit(Ask::new(&route, &parts)).await?;
+    let length = http_body::Body::size_hint(&body).exact();
+    let permit = gateway.0.admission.admit(Ask::new(&route, &parts.method, length)).await?;
     let query = Query::parse(parts.uri.query());
     let call = handlers::Call { gateway: &gateway.0, parts: &parts, query: &query };
     let response = handle(&call, route, body).await?;

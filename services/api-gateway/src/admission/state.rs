@@ -154,8 +154,7 @@ impl State {
         }
         // Those who are here, this one, and one that may come.
         let sharers = self.tenants.len() as u64 + u64::from(known.is_none()) + 1;
-        let contended =
-            |used: u64, more: u64, part: u64| used + more > part.saturating_mul(contended(ask.class)) / 100;
+        let contended = |used: u64, more: u64, part: u64| used + more > part.saturating_mul(contended(ask.class)) / 100;
         if contended(self.used.requests, 1, requests) && used.requests + 1 > (requests / sharers).max(1) {
             return Err(Refusal::Share(Resource::Requests));
         }
