@@ -13,6 +13,7 @@ mod config;
 mod error;
 mod gateway;
 mod handlers;
+mod locate;
 mod location;
 mod query;
 mod ranges;

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use axum::body::Body;
+use entrepot_core::ports::BlobError;
 use entrepot_core::ports::blobs::BlobSource;
 use entrepot_core::ports::index::LocatedBlob;
-use entrepot_core::ports::{BlobError, IndexError};
 use entrepot_core::range::{ByteRange, RangeSet, Selection};
 use entrepot_core::{Action, Digest, RepositoryName};
 use entrepot_runtime::serve::Peer;
@@ -15,6 +15,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use super::{CONTENT_DIGEST, Call, empty};
 use crate::auth::Caller;
 use crate::error::ApiError;
+use crate::locate::locate;
 use crate::source::Object;
 use crate::{conditions, location, ranges};
 
@@ -38,52 +39,29 @@ pub(crate) async fn get(
     digest: Digest,
 ) -> Result<Response<Body>, ApiError> {
     let caller = call.authorize(repository, Action::Pull).await?;
-    let known = call.gateway.caches.location(repository, digest);
-    if let Some(blob) = known {
-        match answer(call, &caller, repository, digest, blob).await? {
-            // The key may be gone while the blob lives on under a new one: look once more.
-            Outcome::NoBytes => call.gateway.caches.forget_location(repository, digest),
-            Outcome::Answer(response) => return Ok(response),
-        }
-    }
-    let seen = call.gateway.caches.seen();
-    let blob = call.gateway.ports.links.locate(repository, digest).await?;
-    match answer(call, &caller, repository, digest, blob).await? {
-        Outcome::Answer(response) => {
-            call.gateway.caches.keep_location(seen, repository, digest, blob);
-            Ok(response)
-        }
-        // Deleted since it was located, or lost: keys are no business of the client's.
-        Outcome::NoBytes => {
-            tracing::error!(repo.name = %repository, blob.digest = %digest, blob.key = %blob.key, "no bytes for {digest}");
-            Err(IndexError::BlobUnknown(digest).into())
-        }
-    }
+    let gateway = call.gateway;
+    let read = |blob| answer(call, &caller, repository, digest, blob);
+    locate(&gateway.caches, &*gateway.ports.links, (repository, digest), read).await
 }
 
-/// What came of reading under one key.
-enum Outcome {
-    Answer(Response<Body>),
-    NoBytes,
-}
-
+/// The answer from one key; `None` when it has no bytes.
 async fn answer(
     call: &Call<'_>,
     caller: &Caller,
     repository: &RepositoryName,
     digest: Digest,
     blob: LocatedBlob,
-) -> Result<Outcome, ApiError> {
+) -> Result<Option<Response<Body>>, ApiError> {
     let etag = location::header(&format!("\"{digest}\""));
     let headers = &call.parts.headers;
     // First of all it must be there: what was deleted is not unchanged.
     let object = match open(call, blob).await {
-        Err(BlobError::NotFound) => return Ok(Outcome::NoBytes),
+        Err(BlobError::NotFound) => return Ok(None),
         opened => opened?,
     };
     let size = object.size();
     if conditions::is_unchanged(headers, &etag) {
-        return Ok(Outcome::Answer(empty(StatusCode::NOT_MODIFIED, [(ETAG, etag)])));
+        return Ok(Some(empty(StatusCode::NOT_MODIFIED, [(ETAG, etag)])));
     }
     let selection = if conditions::range_applies(headers, &etag) { select(headers, size) } else { Selection::Whole };
     if selection == Selection::Unsatisfiable {
@@ -91,14 +69,14 @@ async fn answer(
     }
     call.gateway.rates.bytes(|| repository.tenant(), &caller.principal, selected(&selection, size)).await?;
     if let Some(response) = redirect(call, &object, &selection, digest) {
-        return Ok(Outcome::Answer(response));
+        return Ok(Some(response));
     }
     match ranges::respond(call, &object, &selection).await {
-        Err(BlobError::NotFound) => Ok(Outcome::NoBytes),
+        Err(BlobError::NotFound) => Ok(None),
         response => {
             let mut response = response?;
             describe(response.headers_mut(), digest);
-            Ok(Outcome::Answer(response))
+            Ok(Some(response))
         }
     }
 }
