@@ -22,6 +22,7 @@ pub mod storage_key;
 pub mod strict_json;
 pub mod tag;
 pub mod tenant;
+pub mod token_buckets;
 pub mod upload;
 
 pub use descriptor::Descriptor;
@@ -37,4 +38,5 @@ pub use scope::{Action, Actions, Resource, Scope};
 pub use storage_key::StorageKey;
 pub use tag::Tag;
 pub use tenant::TenantName;
+pub use token_buckets::TokenBuckets;
 pub use upload::UploadId;

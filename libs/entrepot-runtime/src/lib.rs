@@ -12,7 +12,9 @@
 pub mod admin;
 pub mod config;
 pub mod listen;
+pub mod memory;
 pub mod metrics;
+pub mod network;
 pub mod sendfile;
 pub mod serve;
 pub mod shutdown;

@@ -1,8 +1,12 @@
 //! Request bodies on their way to blob-store.
 
+use std::error::Error;
+
 use axum::body::{Body, BodyDataStream};
 use bytes::Bytes;
 use entrepot_core::ports::blobs::{BodyError, ByteStream};
+use entrepot_runtime::BoxError;
+use entrepot_runtime::serve::RequestBodyError;
 use futures_util::{Stream, StreamExt, stream};
 use http_body_util::BodyExt;
 
@@ -12,7 +16,7 @@ use crate::error::ApiError;
 ///
 /// HTTP itself enforces `Content-Length`; `announced` comes from a chunk's `Content-Range`.
 pub(crate) fn stream(body: Body, announced: Option<u64>) -> ByteStream {
-    let bytes = body.into_data_stream().map(|chunk| chunk.map_err(|_| BodyError::Cut));
+    let bytes = body.into_data_stream().map(|chunk| chunk.map_err(|error| broken(error.into_inner())));
     match announced {
         None => bytes.boxed(),
         Some(announced) => exactly(bytes, announced).boxed(),
@@ -42,8 +46,20 @@ pub(crate) async fn read(body: Body, limit: usize, too_large: impl FnOnce() -> A
     match http_body_util::Limited::new(body, limit).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
-        Err(_) => Err(entrepot_core::ports::BlobError::Body(BodyError::Cut).into()),
+        Err(error) => Err(entrepot_core::ports::BlobError::Body(broken(error)).into()),
     }
+}
+
+/// A client that is still there is told that it was too slow.
+fn broken(error: BoxError) -> BodyError {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(&*error);
+    while let Some(error) = cause {
+        if matches!(error.downcast_ref(), Some(RequestBodyError::Stalled(_))) {
+            return BodyError::Stalled;
+        }
+        cause = error.source();
+    }
+    BodyError::Cut
 }
 
 /// Takes what is left of a small refused body off the connection, so that the client reads the
@@ -66,6 +82,13 @@ mod tests {
     async fn collect(parts: &[&'static str], announced: u64) -> Vec<Result<Bytes, BodyError>> {
         let parts: Vec<_> = parts.iter().map(|part| Ok(Bytes::from_static(part.as_bytes()))).collect();
         exactly(stream::iter(parts), announced).collect().await
+    }
+
+    #[test]
+    fn a_slow_client_and_one_that_left() {
+        let stalled = RequestBodyError::Stalled(std::time::Duration::from_secs(60));
+        assert_eq!(broken(axum::Error::new(axum::Error::new(stalled)).into()), BodyError::Stalled);
+        assert_eq!(broken("reset".into()), BodyError::Cut);
     }
 
     #[tokio::test]

@@ -2,6 +2,9 @@
 
 use entrepot_token::SessionSigner;
 
+use crate::admission::{AdmissionLimits, RateLimits};
+use crate::redirect::RedirectPolicy;
+
 /// Who may do what without a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AccessMode {
@@ -25,4 +28,10 @@ pub struct GatewayConfig {
     pub tls: bool,
     /// Signs upload sessions; the same on every gateway of the registry.
     pub sessions: SessionSigner,
+    /// Who is sent to the storage for a blob.
+    pub pull: RedirectPolicy,
+    /// What may be in flight at once.
+    pub limits: AdmissionLimits,
+    /// What may be asked for in a time.
+    pub rates: RateLimits,
 }

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt::Display;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -14,6 +15,11 @@ use entrepot_runtime::telemetry;
 use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use serde_json::json;
+
+/// When to come back where nothing better is known; each client gets its own time.
+const RETRY_AFTER_SECONDS: RangeInclusive<u16> = 2..=6;
+/// Nobody waits longer than this without asking again.
+const MAX_RETRY_AFTER: u128 = 3600;
 
 /// An error answer: what went wrong in words for the person in front of the client, and nothing of
 /// what only the log should know.
@@ -125,7 +131,7 @@ impl ApiError {
         *response.headers_mut() = answer.headers;
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if answer.kind.is_retryable() && !response.headers().contains_key(RETRY_AFTER) {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(rand::random_range(RETRY_AFTER_SECONDS)));
         }
         metrics::counter!("entrepot_http_errors_total", "kind" => answer.kind.as_str()).increment(1);
         response
@@ -182,7 +188,10 @@ impl From<AuthError> for ApiError {
 }
 
 impl ApiError {
-    fn with_retry_after(self, after: Duration) -> Self {
-        self.with_header(RETRY_AFTER, &after.as_secs().max(1).to_string())
+    /// At least that long, and a little longer for some: clients refused together must not come back together.
+    pub(crate) fn with_retry_after(self, after: Duration) -> Self {
+        let seconds = after.as_millis().div_ceil(1000).clamp(1, MAX_RETRY_AFTER);
+        let seconds = seconds + rand::random_range(0..=seconds / 4 + 1);
+        self.with_header(RETRY_AFTER, &seconds.to_string())
     }
 }

@@ -5,17 +5,21 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use entrepot_core::ports::{BlobLinks, BlobStore, ManifestIndex, TokenService, UploadIndex};
+use axum::middleware::{self, Next};
+use entrepot_core::TokenBuckets;
+use entrepot_core::ports::{BlobLinks, BlobStore, ManifestIndex, RateBudget, TokenService, UploadIndex};
 use entrepot_runtime::shutdown::Drain;
 use http::header::HeaderName;
 use http::{HeaderValue, Method, Response};
 
+use crate::admission::{self, Admission, Ask, Class, Rates};
 use crate::auth::Authenticator;
 use crate::caches::Caches;
 use crate::config::GatewayConfig;
 use crate::error::ApiError;
 use crate::handlers;
 use crate::query::Query;
+use crate::redirect::RedirectPolicy;
 use crate::room::Room;
 use crate::route::Route;
 use crate::source::DataClient;
@@ -44,19 +48,30 @@ pub(crate) struct Inner {
     pub(crate) auth: Authenticator,
     pub(crate) caches: Caches,
     pub(crate) data: DataClient,
+    pub(crate) redirects: RedirectPolicy,
+    pub(crate) admission: Admission,
+    pub(crate) rates: Rates,
     pub(crate) manifest_room: Room,
     pub(crate) drain: Drain,
 }
 
 impl Gateway {
-    /// A gateway over `ports`. While `drain` runs, no new upload is started.
+    /// A gateway over `ports` whose rates are its own. While `drain` runs, no new upload is started.
     pub fn new(config: &GatewayConfig, ports: Ports, drain: Drain) -> Self {
+        Self::with_budget(config, ports, drain, Arc::new(TokenBuckets::new()))
+    }
+
+    /// The same with rates that others may share.
+    pub fn with_budget(config: &GatewayConfig, ports: Ports, drain: Drain, budget: Arc<dyn RateBudget>) -> Self {
         let auth = Authenticator::new(config, Arc::clone(&ports.tokens));
         Self(Arc::new(Inner {
             ports,
             auth,
             caches: Caches::new(),
             data: DataClient::new(),
+            redirects: config.pull.clone(),
+            admission: Admission::new(config.limits),
+            rates: Rates::new(config.rates, budget),
             manifest_room: Room::new(),
             drain,
         }))
@@ -65,6 +80,23 @@ impl Gateway {
     /// Every path below `/v2`; other paths are answered with 404 in the OCI error format.
     pub fn router(&self) -> Router {
         Router::new().fallback(answer).with_state(self.clone())
+    }
+
+    /// Puts another router of the same port, such as the token endpoint's, under the limit of requests in flight.
+    pub fn admit(&self, router: Router) -> Router {
+        router.layer(middleware::from_fn_with_state(self.clone(), look_up))
+    }
+
+    /// Keeps the metrics of what is in flight up to date. Runs for ever.
+    pub async fn report_load(&self) {
+        self.0.admission.report().await;
+    }
+}
+
+async fn look_up(State(gateway): State<Gateway>, request: Request, next: Next) -> Response<Body> {
+    match gateway.0.admission.admit(Ask::LOOK_UP).await {
+        Ok(_permit) => next.run(request).await,
+        Err(error) => error.into_response(),
     }
 }
 
@@ -101,27 +133,35 @@ async fn dispatch(gateway: &Gateway, request: Request) -> Result<Response<Body>,
     if !route.allowed().contains(&parts.method) {
         return Err(ApiError::method(route.allowed()));
     }
+    let length = http_body::Body::size_hint(&body).exact();
+    let permit = gateway.0.admission.admit(Ask::new(&route, &parts.method, length)).await?;
     let query = Query::parse(parts.uri.query());
     let call = handlers::Call { gateway: &gateway.0, parts: &parts, query: &query };
-    match (route, &parts.method) {
-        (Route::Base, _) => handlers::base::get(&call).await,
-        (Route::Catalog, _) => handlers::catalog::get(&call).await,
-        (Route::Tags(name), _) => handlers::tags::list(&call, &name).await,
-        (Route::Referrers(name, digest), _) => handlers::referrers::list(&call, &name, digest).await,
+    let response = handle(&call, route, body).await?;
+    // Other answers are small and on their way; a blob may take hours.
+    Ok(if permit.class() == Class::Blob { admission::hold(permit, response) } else { response })
+}
+
+async fn handle(call: &handlers::Call<'_>, route: Route, body: Body) -> Result<Response<Body>, ApiError> {
+    match (route, &call.parts.method) {
+        (Route::Base, _) => handlers::base::get(call).await,
+        (Route::Catalog, _) => handlers::catalog::get(call).await,
+        (Route::Tags(name), _) => handlers::tags::list(call, &name).await,
+        (Route::Referrers(name, digest), _) => handlers::referrers::list(call, &name, digest).await,
         (Route::Manifest(name, reference), &Method::PUT) => {
-            handlers::manifests::put(&call, &name, &reference, body).await
+            handlers::manifests::put(call, &name, &reference, body).await
         }
         (Route::Manifest(name, reference), &Method::DELETE) => {
-            handlers::manifests::delete(&call, &name, &reference).await
+            handlers::manifests::delete(call, &name, &reference).await
         }
-        (Route::Manifest(name, reference), _) => handlers::manifests::get(&call, &name, &reference).await,
-        (Route::Blob(name, digest), &Method::DELETE) => handlers::blobs::delete(&call, &name, digest).await,
-        (Route::Blob(name, digest), &Method::HEAD) => handlers::blobs::head(&call, &name, digest).await,
-        (Route::Blob(name, digest), _) => handlers::blobs::get(&call, &name, digest).await,
-        (Route::Uploads(name), _) => handlers::uploads::post(&call, &name, body).await,
-        (Route::Upload(name, id), &Method::PATCH) => handlers::uploads::patch(&call, &name, id, body).await,
-        (Route::Upload(name, id), &Method::PUT) => handlers::uploads::put(&call, &name, id, body).await,
-        (Route::Upload(name, id), &Method::DELETE) => handlers::uploads::cancel(&call, &name, id).await,
-        (Route::Upload(name, id), _) => handlers::uploads::status(&call, &name, id).await,
+        (Route::Manifest(name, reference), _) => handlers::manifests::get(call, &name, &reference).await,
+        (Route::Blob(name, digest), &Method::DELETE) => handlers::blobs::delete(call, &name, digest).await,
+        (Route::Blob(name, digest), &Method::HEAD) => handlers::blobs::head(call, &name, digest).await,
+        (Route::Blob(name, digest), _) => handlers::blobs::get(call, &name, digest).await,
+        (Route::Uploads(name), _) => handlers::uploads::post(call, &name, body).await,
+        (Route::Upload(name, id), &Method::PATCH) => handlers::uploads::patch(call, &name, id, body).await,
+        (Route::Upload(name, id), &Method::PUT) => handlers::uploads::put(call, &name, id, body).await,
+        (Route::Upload(name, id), &Method::DELETE) => handlers::uploads::cancel(call, &name, id).await,
+        (Route::Upload(name, id), _) => handlers::uploads::status(call, &name, id).await,
     }
 }

@@ -31,9 +31,11 @@ pub(crate) struct Call<'a> {
 }
 
 impl Call<'_> {
-    /// Authenticates the caller and requires `action` on `repository`.
+    /// Authenticates the caller, requires `action` on `repository`, and takes the request from the caller's budgets.
     pub(crate) async fn authorize(&self, repository: &RepositoryName, action: Action) -> Result<Caller, ApiError> {
-        self.gateway.auth.authorize(self.parts, repository, action).await
+        let caller = self.gateway.auth.authorize(self.parts, repository, action).await?;
+        self.gateway.rates.request(|| repository.tenant(), &caller.principal).await?;
+        Ok(caller)
     }
 
     pub(crate) fn is_head(&self) -> bool {

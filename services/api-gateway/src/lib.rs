@@ -4,6 +4,7 @@
 //! calls a port and renders; what is true is decided by manifest-index, what is stored by
 //! blob-store, who may do what by auth-token.
 
+mod admission;
 mod auth;
 mod body;
 mod caches;
@@ -12,12 +13,16 @@ mod config;
 mod error;
 mod gateway;
 mod handlers;
+mod locate;
 mod location;
 mod query;
 mod ranges;
+mod redirect;
 mod room;
 mod route;
 mod source;
 
+pub use admission::{AdmissionLimits, Rate, RateLimits};
 pub use config::{AccessMode, GatewayConfig};
 pub use gateway::{Gateway, Ports};
+pub use redirect::{RedirectPolicy, Redirects};

@@ -62,6 +62,17 @@ impl Route {
         }
     }
 
+    /// The repository it belongs to, if any.
+    pub(crate) fn repository(&self) -> Option<&RepositoryName> {
+        match self {
+            Self::Base | Self::Catalog => None,
+            Self::Tags(name) | Self::Uploads(name) => Some(name),
+            Self::Manifest(name, _) | Self::Blob(name, _) | Self::Upload(name, _) | Self::Referrers(name, _) => {
+                Some(name)
+            }
+        }
+    }
+
     /// The methods of the route, for `Allow`.
     pub(crate) fn allowed(&self) -> &'static [Method] {
         match self {

@@ -1,93 +1,69 @@
-//! Where blob bytes come from: an open file, memory, or blob-store's data port.
+//! Where blob bytes come from: an open file, memory, or a URL of blob-store's data port or of S3.
+
+mod client;
+mod download;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 
 use std::ops::Range;
-use std::time::Duration;
+use std::sync::Arc;
 
 use axum::body::Body;
 use bytes::Bytes;
-use entrepot_core::ports::BlobError;
+use entrepot_core::StorageKey;
 use entrepot_core::ports::blobs::BlobSource;
+use entrepot_core::ports::{BlobError, BlobStore};
 use entrepot_runtime::sendfile::{FileBody, FileSender};
-use entrepot_runtime::telemetry;
-use http::header::RANGE;
-use http::{Request, StatusCode};
-use http_body_util::Empty;
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 
-/// For a connection to the data port.
-const CONNECT: Duration = Duration::from_secs(3);
-/// For the head of its answer.
-const ANSWER: Duration = Duration::from_secs(10);
-/// Between probes of a silent connection, so that one whose other end vanished is given up.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+pub(crate) use self::client::DataClient;
+pub(crate) use self::download::Download;
 
-/// How long, and how many, connections wait for the next request. Each keeps its read buffer.
-const IDLE: Duration = Duration::from_secs(15);
-const IDLE_CONNECTIONS: usize = 32;
-/// What is read ahead of a client that takes its bytes slowly.
-const READ_BUFFER: usize = 64 << 10;
-
-/// Reads from blob-store's data port. Keeps connections between requests.
+/// An object that can be read, and asked for again when what is known of it has become too old.
 #[derive(Clone)]
-pub(crate) struct DataClient(Client<HttpConnector, Empty<Bytes>>);
+pub(crate) struct Object {
+    pub(crate) key: StorageKey,
+    pub(crate) source: BlobSource,
+    pub(crate) store: Arc<dyn BlobStore>,
+}
 
-impl DataClient {
-    pub(crate) fn new() -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(CONNECT));
-        connector.set_keepalive(Some(KEEP_ALIVE));
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(IDLE_CONNECTIONS)
-            .http1_max_buf_size(READ_BUFFER)
-            .build(connector);
-        Self(client)
+impl Object {
+    pub(crate) fn size(&self) -> u64 {
+        self.source.size()
     }
 
-    /// A body with exactly the bytes `range` of `source`.
+    /// A fresh URL for one that storage no longer takes.
+    async fn renew(&mut self) -> Result<(), BlobError> {
+        let size = self.size();
+        let source = self.store.open(self.key).await?;
+        if source.size() != size {
+            return Err(BlobError::Internal(format!("{} has {} bytes, not {size}", self.key, source.size()).into()));
+        }
+        self.source = source;
+        Ok(())
+    }
+}
+
+impl DataClient {
+    /// A body with exactly the bytes `range` of `object`.
     pub(crate) async fn read(
         &self,
-        source: &BlobSource,
+        object: &Object,
         range: Range<u64>,
         sender: Option<&FileSender>,
     ) -> Result<Body, BlobError> {
-        match source {
+        match &object.source {
             BlobSource::File { file, .. } => {
                 let body =
                     FileBody::new(sender, file.clone(), range).map_err(|error| BlobError::Internal(Box::new(error)))?;
                 Ok(Body::new(body))
             }
             BlobSource::Memory(bytes) => Ok(Body::from(slice(bytes, range))),
-            BlobSource::Url { url, .. } if range.is_empty() => {
-                tracing::trace!(url, "an empty range needs no request");
-                Ok(Body::empty())
+            BlobSource::Url { .. } if range.is_empty() => Ok(Body::empty()),
+            BlobSource::Url { .. } => {
+                Ok(Body::from_stream(Download::begin(self.clone(), object.clone(), range).await?.into_stream()))
             }
-            BlobSource::Url { url, size } => self.fetch(url, range, *size).await,
-        }
-    }
-
-    async fn fetch(&self, url: &str, range: Range<u64>, size: u64) -> Result<Body, BlobError> {
-        let internal = |error: http::Error| BlobError::Internal(Box::new(error));
-        let mut request = Request::get(url);
-        let expected = if range == (0..size) {
-            StatusCode::OK
-        } else {
-            request = request.header(RANGE, format!("bytes={}-{}", range.start, range.end - 1));
-            StatusCode::PARTIAL_CONTENT
-        };
-        let mut request = request.body(Empty::new()).map_err(internal)?;
-        telemetry::inject_headers(request.headers_mut());
-        let answer = tokio::time::timeout(ANSWER, self.0.request(request)).await;
-        let answer = answer.map_err(|error| BlobError::Unavailable(Box::new(error)))?;
-        let response = answer.map_err(|error| BlobError::Unavailable(Box::new(error)))?;
-        match response.status() {
-            status if status == expected => Ok(Body::new(response.into_body())),
-            StatusCode::NOT_FOUND => Err(BlobError::NotFound),
-            status => Err(BlobError::Unavailable(format!("the data port of blob-store answered {status}").into())),
         }
     }
 }

@@ -1,15 +1,21 @@
 //! The one configuration schema of all services: see `docs/configuration.md`, which is made from it.
 
+mod limits;
+mod pull;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use api_gateway::AccessMode;
+use api_gateway::{AccessMode, RedirectPolicy};
 use entrepot_runtime::config::{ConfigErrors, Reader, Reference, Secret, Source};
 use entrepot_runtime::listen::CertificateFiles;
+use entrepot_runtime::network::{Networks, TrustedProxies};
 use entrepot_runtime::serve::ServeOptions;
 use entrepot_runtime::shutdown::DrainConfig;
 use entrepot_runtime::telemetry::{LogFormat, TelemetryConfig};
+
+pub use self::limits::Limits;
 
 /// Every setting, read and checked.
 #[derive(Clone, Debug)]
@@ -20,6 +26,10 @@ pub struct Config {
     pub admin_listen: Vec<SocketAddr>,
     /// Where embedded storage lies.
     pub data_dir: PathBuf,
+    /// Which clients are sent to the storage.
+    pub pull: RedirectPolicy,
+    /// What may be in flight at once, and asked for in a time.
+    pub limits: Limits,
     /// Who may do what.
     pub auth: Auth,
     /// How the services of a fleet reach each other.
@@ -41,6 +51,8 @@ pub struct Http {
     pub public_url: Option<String>,
     /// Certificate and key; plain HTTP without.
     pub tls: Option<CertificateFiles>,
+    /// Proxies that say who their client is.
+    pub trusted_proxies: TrustedProxies,
     /// Limits of the server.
     pub options: ServeOptions,
 }
@@ -145,6 +157,8 @@ impl Config {
                 PathBuf::from("./entrepot-data"),
                 "Directory of embedded storage; one process owns it.",
             ),
+            pull: pull::read(&mut reader),
+            limits: Limits::read(&mut reader),
             auth: Auth::read(&mut reader),
             internal: Internal::read(&mut reader),
             gc: Gc::read(&mut reader),
@@ -241,6 +255,11 @@ impl Http {
             listen: reader.list("http.listen", vec![local(5000)], "Addresses of the registry."),
             public_url,
             tls: certificate.zip(key).map(|(certificate, key)| CertificateFiles { certificate, key }),
+            trusted_proxies: TrustedProxies::new(Networks::new(reader.list(
+                "http.trusted_proxies",
+                Vec::new(),
+                "Networks of proxies and load balancers whose X-Forwarded-For tells the client's address; only those that set it themselves.",
+            ))),
             options: ServeOptions::read(reader, "http"),
         }
     }

@@ -66,7 +66,7 @@ pub(crate) fn public_router(
     secret: &Secret,
     ports: Ports,
     tokens: Arc<dyn TokenService>,
-    process: &Process,
+    process: &mut Process,
 ) -> Router {
     let gateway = GatewayConfig {
         mode: config.auth.mode,
@@ -74,9 +74,22 @@ pub(crate) fn public_router(
         public_url: config.http.public_url.clone(),
         tls: config.http.tls.is_some(),
         sessions: SessionSigner::new(secret.expose().as_bytes()),
+        pull: config.pull.clone(),
+        limits: config.limits.admission,
+        rates: config.limits.rates,
     };
     let gateway = Gateway::new(&gateway, ports, process.drain.clone());
-    gateway.router().merge(auth_token::token_routes(tokens).layer(map_request(tell_address)))
+    let reporting = gateway.clone();
+    process.background("load metrics", async move {
+        reporting.report_load().await;
+        Ok(())
+    });
+    let tokens = gateway.admit(auth_token::token_routes(tokens).layer(map_request(tell_address)));
+    let proxies = config.http.trusted_proxies.clone();
+    gateway.router().merge(tokens).layer(map_request(move |mut request: Request| {
+        proxies.unmask(&mut request);
+        std::future::ready(request)
+    }))
 }
 
 /// Limits on failed logins count by address, which auth-token takes from the request's extensions.

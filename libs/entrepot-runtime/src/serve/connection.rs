@@ -67,6 +67,8 @@ impl Protocols {
             .max_frame_size(H2_FRAME)
             .max_send_buf_size(H2_SEND_BUFFER)
             .max_concurrent_streams(options.h2_streams)
+            .max_pending_accept_reset_streams(options.h2_resets)
+            .max_local_error_reset_streams(options.h2_resets)
             .max_header_list_size(u32::try_from(max_head).unwrap_or(u32::MAX));
         Self { options, http1, http2 }
     }

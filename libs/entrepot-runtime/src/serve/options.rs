@@ -23,6 +23,9 @@ pub struct ServeOptions {
     pub read_buffer: ByteSize,
     /// HTTP/2 streams at once per connection.
     pub h2_streams: u32,
+    /// HTTP/2 streams that a client may reset before they were looked at, and those that had to be reset for its errors,
+    /// before its connection ends.
+    pub h2_resets: usize,
 }
 
 impl Default for ServeOptions {
@@ -37,6 +40,7 @@ impl Default for ServeOptions {
             max_head: ByteSize::kib(32),
             read_buffer: ByteSize::kib(256),
             h2_streams: 100,
+            h2_resets: 100,
         }
     }
 }
@@ -84,6 +88,11 @@ impl ServeOptions {
                 "Largest chunk in which an upload is read from its connection.",
             ),
             h2_streams: reader.field(&key("h2_streams"), default.h2_streams, "HTTP/2 streams at once per connection."),
+            h2_resets: reader.field(
+                &key("h2_resets"),
+                default.h2_resets,
+                "HTTP/2 streams begun and reset at once, or reset for errors, before a connection ends.",
+            ),
         }
     }
 }

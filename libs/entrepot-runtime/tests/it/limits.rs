@@ -190,3 +190,42 @@ async fn a_client_in_the_middle_of_a_refused_upload_gets_the_refusal() {
         assert_eq!((answer.status, answer.body.as_slice()), (401, b"log in first".as_slice()));
     }
 }
+
+/// Rapid reset (CVE-2023-44487): requests that are taken back as soon as they are sent cost the client nothing.
+#[tokio::test]
+async fn a_flood_of_resets_ends_its_connection() {
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    let options = ServeOptions { h2_resets: 20, ..ServeOptions::default() };
+    let server = start(router(), options);
+    let mut client = server.connect().await;
+    client.tcp.write_all(PREFACE).await.unwrap();
+    // HEADERS with `:method GET`, `:scheme http`, `:path /` of the static table, then RST_STREAM with CANCEL.
+    let flood: Vec<u8> = (0..20_000_u32)
+        .flat_map(|number| {
+            let stream = (2 * number + 1).to_be_bytes();
+            let headers = [&[0, 0, 3, 1, 5][..], &stream, &[0x82, 0x86, 0x84]].concat();
+            [headers, [&[0, 0, 4, 3, 0][..], &stream, &[0, 0, 0, 8]].concat()].concat()
+        })
+        .collect();
+    let _cut_while_sending = client.tcp.write_all(&flood).await;
+    let rest = client.rest().await;
+    assert!(rest.windows(9).any(|frame| frame[3] == 7), "no GOAWAY");
+    assert_eq!(server.connect().await.get("/").await.body, b"hello");
+}
+
+/// RUSTSEC-2024-0332: a head in endless CONTINUATION frames.
+#[tokio::test]
+async fn a_flood_of_continuations_ends_its_connection() {
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    let server = start(router(), ServeOptions::default());
+    let mut client = server.connect().await;
+    client.tcp.write_all(PREFACE).await.unwrap();
+    client.tcp.write_all(&[0, 0, 3, 1, 0, 0, 0, 0, 1, 0x82, 0x86, 0x84]).await.unwrap();
+    // `x: aaaa…` as a literal, again and again.
+    let value = [vec![0, 1, b'x', 100], vec![b'a'; 100]].concat();
+    let frame = [&[0, 0, 104, 9, 0, 0, 0, 0, 1][..], &value].concat();
+    let begun = Instant::now();
+    while client.tcp.write_all(&frame).await.is_ok() {
+        assert!(begun.elapsed() < DEADLINE, "still taken");
+    }
+}

@@ -1,16 +1,22 @@
 //! `/v2/<name>/blobs/<digest>`
 
+use std::sync::Arc;
+
 use axum::body::Body;
+use entrepot_core::ports::BlobError;
 use entrepot_core::ports::blobs::BlobSource;
 use entrepot_core::ports::index::LocatedBlob;
-use entrepot_core::ports::{BlobError, IndexError};
-use entrepot_core::range::{RangeSet, Selection};
+use entrepot_core::range::{ByteRange, RangeSet, Selection};
 use entrepot_core::{Action, Digest, RepositoryName};
-use http::header::{ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, RANGE};
+use entrepot_runtime::serve::Peer;
+use http::header::{ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, LOCATION, RANGE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use super::{CONTENT_DIGEST, Call, empty};
+use crate::auth::Caller;
 use crate::error::ApiError;
+use crate::locate::locate;
+use crate::source::Object;
 use crate::{conditions, location, ranges};
 
 /// Answered from the database and extends the lease: a client that gets 200 skips its upload.
@@ -32,19 +38,76 @@ pub(crate) async fn get(
     repository: &RepositoryName,
     digest: Digest,
 ) -> Result<Response<Body>, ApiError> {
-    call.authorize(repository, Action::Pull).await?;
+    let caller = call.authorize(repository, Action::Pull).await?;
+    let gateway = call.gateway;
+    let read = |blob| answer(call, &caller, repository, digest, blob);
+    locate(&gateway.caches, &*gateway.ports.links, (repository, digest), read).await
+}
+
+/// The answer from one key; `None` when it has no bytes.
+async fn answer(
+    call: &Call<'_>,
+    caller: &Caller,
+    repository: &RepositoryName,
+    digest: Digest,
+    blob: LocatedBlob,
+) -> Result<Option<Response<Body>>, ApiError> {
     let etag = location::header(&format!("\"{digest}\""));
     let headers = &call.parts.headers;
     // First of all it must be there: what was deleted is not unchanged.
-    let source = open(call, repository, digest).await?;
+    let object = match open(call, blob).await {
+        Err(BlobError::NotFound) => return Ok(None),
+        opened => opened?,
+    };
+    let size = object.size();
     if conditions::is_unchanged(headers, &etag) {
-        return Ok(empty(StatusCode::NOT_MODIFIED, [(ETAG, etag)]));
+        return Ok(Some(empty(StatusCode::NOT_MODIFIED, [(ETAG, etag)])));
     }
-    let selection =
-        if conditions::range_applies(headers, &etag) { select(headers, source.size()) } else { Selection::Whole };
-    let mut response = ranges::respond(call, source, selection).await?;
-    describe(response.headers_mut(), digest);
-    Ok(response)
+    let selection = if conditions::range_applies(headers, &etag) { select(headers, size) } else { Selection::Whole };
+    if selection == Selection::Unsatisfiable {
+        return Err(ranges::unsatisfiable(size));
+    }
+    call.gateway.rates.bytes(|| repository.tenant(), &caller.principal, selected(&selection, size)).await?;
+    if let Some(response) = redirect(call, &object, &selection, digest) {
+        return Ok(Some(response));
+    }
+    match ranges::respond(call, &object, &selection).await {
+        Err(BlobError::NotFound) => Ok(None),
+        response => {
+            let mut response = response?;
+            describe(response.headers_mut(), digest);
+            Ok(Some(response))
+        }
+    }
+}
+
+/// 307 to where the bytes are, if this client is to get them there. Nothing may keep it: the URL is good for a while only.
+fn redirect(call: &Call<'_>, object: &Object, selection: &Selection, digest: Digest) -> Option<Response<Body>> {
+    let BlobSource::Url { url, size } = &object.source else { return None };
+    let client = call.parts.extensions.get::<Peer>().map(|peer| peer.address.ip());
+    if !call.gateway.redirects.applies(client, url, selection, *size) {
+        return None;
+    }
+    let target = HeaderValue::from_str(url).ok()?;
+    metrics::counter!("entrepot_redirects_total").increment(1);
+    Some(empty(
+        StatusCode::TEMPORARY_REDIRECT,
+        [
+            (LOCATION, target),
+            (CONTENT_DIGEST, location::header(&digest.to_string())),
+            (CACHE_CONTROL, HeaderValue::from_static("private, no-store")),
+            (CONTENT_LENGTH, HeaderValue::from_static("0")),
+        ],
+    ))
+}
+
+fn selected(selection: &Selection, size: u64) -> u64 {
+    match selection {
+        Selection::Whole => size,
+        Selection::Single(range) => range.len(),
+        Selection::Multiple(ranges) => ranges.iter().map(ByteRange::len).sum(),
+        Selection::Unsatisfiable => 0,
+    }
 }
 
 fn select(headers: &HeaderMap, size: u64) -> Selection {
@@ -62,38 +125,17 @@ fn describe(headers: &mut HeaderMap, digest: Digest) {
     headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/octet-stream"));
 }
 
-async fn open(call: &Call<'_>, repository: &RepositoryName, digest: Digest) -> Result<BlobSource, ApiError> {
-    let gateway = call.gateway;
-    if let Some(blob) = gateway.caches.location(repository, digest) {
-        match open_at(call, blob).await {
-            // The cached key may be gone while the blob lives on under a new one: look once more.
-            Err(BlobError::NotFound) => gateway.caches.forget_location(repository, digest),
-            opened => return Ok(opened?),
+async fn open(call: &Call<'_>, blob: LocatedBlob) -> Result<Object, BlobError> {
+    let (caches, store) = (&call.gateway.caches, &call.gateway.ports.blobs);
+    let source = match caches.source(blob.key) {
+        Some(source) => source,
+        None => {
+            let source = store.open(blob.key).await?;
+            caches.keep_source(blob.key, &source);
+            source
         }
-    }
-    let seen = gateway.caches.seen();
-    let blob = gateway.ports.links.locate(repository, digest).await?;
-    match open_at(call, blob).await {
-        Ok(source) => {
-            gateway.caches.keep_location(seen, repository, digest, blob);
-            Ok(source)
-        }
-        // Deleted since it was located, or lost: keys are no business of the client's.
-        Err(BlobError::NotFound) => {
-            tracing::error!(repo.name = %repository, blob.digest = %digest, blob.key = %blob.key, "no bytes for {digest}");
-            Err(IndexError::BlobUnknown(digest).into())
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
-async fn open_at(call: &Call<'_>, blob: LocatedBlob) -> Result<BlobSource, BlobError> {
-    if let Some(source) = call.gateway.caches.source(blob.key) {
-        return Ok(source);
-    }
-    let source = call.gateway.ports.blobs.open(blob.key).await?;
-    call.gateway.caches.keep_source(blob.key, &source);
-    Ok(source)
+    };
+    Ok(Object { key: blob.key, source, store: Arc::clone(store) })
 }
 
 pub(crate) async fn delete(

@@ -1,9 +1,12 @@
 //! `/v2/<name>/manifests/<reference>`
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use entrepot_core::manifest::{MAX_MANIFEST_BYTES, ManifestError};
+use entrepot_core::ports::BlobError;
+use entrepot_core::ports::blobs::BodyError;
 use entrepot_core::{Action, Algorithm, Digest, Manifest, MediaType, Reference, RepositoryName, Tag};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, LOCATION};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
@@ -15,6 +18,8 @@ use crate::{body, conditions, location};
 
 const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 const OCI_TAG: HeaderName = HeaderName::from_static("oci-tag");
+/// For the whole body of a PUT, which unlike a blob is small and held in memory.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Most `tag` parameters of one PUT; the specification lets a registry refuse more than ten.
 const MAX_TAG_PARAMETERS: usize = 10;
 
@@ -68,7 +73,9 @@ pub(crate) async fn put(
     let tags = tags(call, reference)?;
     let content_type = content_type(&call.parts.headers)?;
     let _room = call.gateway.manifest_room.reserve(&call.parts.headers).await?;
-    let payload = body::read(request, MAX_MANIFEST_BYTES, || ManifestError::TooLarge.into()).await?;
+    let payload = body::read(request, MAX_MANIFEST_BYTES, || ManifestError::TooLarge.into());
+    let payload =
+        tokio::time::timeout(BODY_TIMEOUT, payload).await.map_err(|_| BlobError::Body(BodyError::Stalled))??;
     let digest = match reference {
         Reference::Digest(expected) => verify(*expected, Digest::of(expected.algorithm(), &payload))?,
         Reference::Tag(_) => match call.query.get("digest") {

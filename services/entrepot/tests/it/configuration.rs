@@ -17,6 +17,15 @@ fn every_mistake_is_reported_at_once_with_its_key() {
         ("traces.sample_percent", "101"),
         ("gc.interval", "-1s"),
         ("http.listne", "127.0.0.1:1"),
+        ("http.trusted_proxies", "proxy.example.com"),
+        ("pull.redirect", "sometimes"),
+        ("pull.internal_networks", "10.0.0.0/33"),
+        ("limits.requests", "0"),
+        ("limits.tenant_requests", "0"),
+        ("limits.queue_timeout", "1m"),
+        ("limits.principal_requests_per_second", "0"),
+        ("limits.tenant_bytes_per_second", "0"),
+        ("limits.burst", "0s"),
     ] {
         source.set(key, value);
     }
@@ -30,6 +39,15 @@ fn every_mistake_is_reported_at_once_with_its_key() {
         "traces.sample_percent",
         "gc.interval",
         "http.listne",
+        "http.trusted_proxies",
+        "pull.redirect",
+        "pull.internal_networks",
+        "limits.requests",
+        "limits.tenant_requests",
+        "limits.queue_timeout",
+        "limits.principal_requests_per_second",
+        "limits.tenant_bytes_per_second",
+        "limits.burst",
     ] {
         assert!(
             errors.lines().any(|line| line.contains(&format!("{key} ")) || line.contains(&format!("{key}:"))),

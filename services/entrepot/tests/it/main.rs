@@ -3,12 +3,14 @@
 
 mod support;
 
+mod abuse;
 mod base;
 mod configuration;
 mod deletes;
 mod errors;
 mod hostile;
 mod interruptions;
+mod limits;
 mod listings;
 mod managed;
 mod manifests;
@@ -16,6 +18,7 @@ mod mounts;
 mod pulls;
 mod pushes;
 mod ranges;
+mod redirects;
 mod referrers;
 mod shutdown;
 mod tokens;

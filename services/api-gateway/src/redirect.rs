@@ -1,0 +1,153 @@
+//! Who is sent to the storage for a blob instead of getting it through the gateway.
+
+use std::net::IpAddr;
+
+use entrepot_core::range::Selection;
+use entrepot_runtime::network::Networks;
+use http::Uri;
+
+/// Which clients are redirected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Redirects {
+    /// Every client: all of them reach the storage.
+    Always,
+    /// A client outside the internal networks, to storage outside them.
+    ExternalOnly,
+    /// Nobody.
+    Never,
+}
+
+/// Decides whether a blob is answered with a redirect (307).
+///
+/// A redirect to what the client cannot reach is a failed pull, while bytes through the gateway only cost the gateway
+/// something. So between `Always` and `Never` both ends must be in the open: the client, since one inside may have no
+/// way out, and the storage, since one outside has no way in.
+#[derive(Clone, Debug)]
+pub struct RedirectPolicy {
+    /// Which clients.
+    pub redirects: Redirects,
+    /// Networks that are inside.
+    pub internal_networks: Networks,
+    /// Domains that are inside, besides names without a dot; `svc` stands for all that ends in `.svc`.
+    pub internal_domains: Vec<String>,
+    /// What is smaller comes from the gateway: the redirect would take longer than the bytes.
+    pub min_bytes: u64,
+}
+
+impl RedirectPolicy {
+    /// Domains that no public name ends with (RFC 6761, 6762, 8375, and those of clusters).
+    pub const INTERNAL_DOMAINS: [&'static str; 6] = ["local", "localhost", "internal", "home.arpa", "lan", "svc"];
+
+    /// True when a client at `client` may fetch `selection` of a blob of `size` bytes from `url` itself.
+    ///
+    /// Never several ranges: storage answers those with the whole object or not at all.
+    pub(crate) fn applies(&self, client: Option<IpAddr>, url: &str, selection: &Selection, size: u64) -> bool {
+        let bytes = match selection {
+            Selection::Whole => size,
+            Selection::Single(range) => range.len(),
+            Selection::Multiple(_) | Selection::Unsatisfiable => return false,
+        };
+        if bytes < self.min_bytes.max(1) {
+            return false;
+        }
+        match self.redirects {
+            Redirects::Never => false,
+            Redirects::Always => true,
+            Redirects::ExternalOnly => {
+                client.is_some_and(|client| !self.internal_networks.contains(client)) && self.is_external(url)
+            }
+        }
+    }
+
+    /// Storage in the open is spoken to over TLS, under a name or an address that is not inside.
+    fn is_external(&self, url: &str) -> bool {
+        let Ok(url) = url.parse::<Uri>() else { return false };
+        let Some(host) = url.host().filter(|_| url.scheme_str() == Some("https")) else { return false };
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        if let Ok(address) = bare.parse::<IpAddr>() {
+            return !self.internal_networks.contains(address);
+        }
+        let host = host.trim_end_matches('.').to_ascii_lowercase();
+        let below = |domain: &String| {
+            let domain = domain.trim_matches('.').to_ascii_lowercase();
+            host == domain || host.strip_suffix(&domain).is_some_and(|rest| rest.ends_with('.'))
+        };
+        host.contains('.') && !self.internal_domains.iter().any(below)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use entrepot_core::range::ByteRange;
+
+    use super::*;
+
+    const S3: &str = "https://images.s3.eu-central-1.amazonaws.com/data/ab/x?X-Amz-Signature=1";
+    const OUTSIDE: &str = "203.0.113.9";
+
+    fn policy(redirects: Redirects) -> RedirectPolicy {
+        RedirectPolicy {
+            redirects,
+            internal_networks: Networks::new(Networks::private()),
+            internal_domains: RedirectPolicy::INTERNAL_DOMAINS.iter().map(ToString::to_string).collect(),
+            min_bytes: 1000,
+        }
+    }
+
+    fn applies(redirects: Redirects, client: &str, url: &str) -> bool {
+        policy(redirects).applies(client.parse().ok(), url, &Selection::Whole, 5000)
+    }
+
+    #[test]
+    fn external_only_takes_both_ends_in_the_open() {
+        assert!(applies(Redirects::ExternalOnly, OUTSIDE, S3));
+        for inside in ["10.1.2.3", "127.0.0.1", "::1", "fd00::1", "::ffff:192.168.1.1", "nobody"] {
+            assert!(!applies(Redirects::ExternalOnly, inside, S3), "{inside}");
+        }
+        for inside in [
+            "http://203.0.113.1:5101/data/ab/x",
+            "https://10.0.0.1/x",
+            "https://[fd00::1]:9000/x",
+            "https://minio:9000/x",
+            "https://minio.storage.svc/x",
+            "https://minio.storage.svc.cluster.local:9000/x",
+            "https://MINIO.Internal./x",
+            "https://localhost/x",
+            "not a url",
+        ] {
+            assert!(!applies(Redirects::ExternalOnly, OUTSIDE, inside), "{inside}");
+        }
+        for outside in ["https://203.0.113.1/x", "https://[2001:db8::1]/x", "https://internal.example.com/x"] {
+            assert!(applies(Redirects::ExternalOnly, OUTSIDE, outside), "{outside}");
+        }
+    }
+
+    #[test]
+    fn always_and_never_ask_nobody() {
+        assert!(applies(Redirects::Always, "10.0.0.1", "http://minio:9000/x"));
+        assert!(applies(Redirects::Always, "unknown", S3));
+        assert!(!applies(Redirects::Never, OUTSIDE, S3));
+    }
+
+    #[test]
+    fn probes_small_parts_and_several_ranges_stay_here() {
+        let policy = policy(Redirects::Always);
+        let part = |start, end| ByteRange { start, end };
+        let applies = |selection, size| policy.applies(OUTSIDE.parse().ok(), S3, &selection, size);
+        assert!(applies(Selection::Single(part(0, 1000)), 5000));
+        assert!(applies(Selection::Single(part(4000, 5000)), 5000));
+        assert!(!applies(Selection::Single(part(0, 1)), 5000));
+        assert!(!applies(Selection::Single(part(0, 2)), 5000));
+        assert!(!applies(Selection::Single(part(0, 999)), 5000));
+        assert!(!applies(Selection::Whole, 999));
+        assert!(!applies(Selection::Multiple(vec![part(0, 2000), part(3000, 5000)]), 5000));
+        assert!(!applies(Selection::Unsatisfiable, 5000));
+    }
+
+    #[test]
+    fn an_empty_blob_stays_here_whatever_the_least_size() {
+        let policy = RedirectPolicy { min_bytes: 0, ..policy(Redirects::Always) };
+        assert!(!policy.applies(None, S3, &Selection::Whole, 0));
+        assert!(policy.applies(None, S3, &Selection::Whole, 1));
+    }
+}

@@ -1,0 +1,137 @@
+//! One GET of a signed URL.
+
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use entrepot_core::error::Cause;
+use entrepot_runtime::telemetry;
+use http::header::{CONTENT_RANGE, RANGE};
+use http::{HeaderValue, Request, Response, StatusCode};
+use http_body::Body as _;
+use http_body_util::Empty;
+use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::{ClientConfig, RootCertStore};
+
+/// For a connection, TLS included.
+const CONNECT: Duration = Duration::from_secs(3);
+/// For the head of an answer.
+const ANSWER: Duration = Duration::from_secs(10);
+/// Between probes of a silent connection, so that one whose other end vanished is given up.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// How long, and how many, connections wait for the next request. Each keeps its read buffer.
+const IDLE: Duration = Duration::from_secs(15);
+const IDLE_CONNECTIONS: usize = 32;
+/// What is read ahead of a client that takes its bytes slowly.
+const READ_BUFFER: usize = 64 << 10;
+
+type Connections = Client<HttpsConnector<HttpConnector>, Empty<Bytes>>;
+
+/// Reads signed URLs. Keeps connections between requests; cheap to clone.
+#[derive(Clone, Default)]
+pub(crate) struct DataClient(Arc<OnceLock<Connections>>);
+
+/// Why a URL gave no bytes.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// There is no such object.
+    Gone,
+    /// The signature is not taken, most often since its time is over.
+    Signature(StatusCode),
+    /// It may work in a moment.
+    Later(Cause),
+    /// It will not get better.
+    Wrong(Cause),
+}
+
+impl DataClient {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    /// Asks for `range` of an object of `size` bytes; gives its bytes as they come.
+    pub(super) async fn get(&self, url: &str, range: &Range<u64>, size: u64) -> Result<Incoming, Refused> {
+        let whole = *range == (0..size);
+        let mut request = Request::get(url);
+        if !whole {
+            request = request.header(RANGE, format!("bytes={}-{}", range.start, range.end - 1));
+        }
+        let mut request = request.body(Empty::new()).map_err(|error| Refused::Wrong(error.into()))?;
+        telemetry::inject_headers(request.headers_mut());
+        let answer = tokio::time::timeout(ANSWER, self.connections().request(request)).await;
+        let response =
+            answer.map_err(|late| Refused::Later(late.into()))?.map_err(|error| Refused::Later(error.into()))?;
+        let expected = if whole { StatusCode::OK } else { StatusCode::PARTIAL_CONTENT };
+        match response.status() {
+            status if status == expected => check(response, range, size, whole),
+            StatusCode::NOT_FOUND | StatusCode::GONE => Err(Refused::Gone),
+            // S3 says 400 where the session that signed has ended.
+            status @ (StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
+                Err(Refused::Signature(status))
+            }
+            status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
+                Err(Refused::Later(format!("the storage answered {status}").into()))
+            }
+            status => Err(Refused::Wrong(format!("the storage answered {status}").into())),
+        }
+    }
+
+    /// Made at the first URL: the embedded registry has none, and reading the machine's certificates takes a while.
+    fn connections(&self) -> &Connections {
+        self.0.get_or_init(|| {
+            let mut connector = HttpConnector::new();
+            connector.enforce_http(false);
+            connector.set_nodelay(true);
+            connector.set_connect_timeout(Some(CONNECT));
+            connector.set_keepalive(Some(KEEP_ALIVE));
+            let connector = HttpsConnectorBuilder::new()
+                .with_tls_config(tls())
+                .https_or_http()
+                .enable_http1()
+                .wrap_connector(connector);
+            Client::builder(TokioExecutor::new())
+                .pool_timer(TokioTimer::new())
+                .pool_idle_timeout(IDLE)
+                .pool_max_idle_per_host(IDLE_CONNECTIONS)
+                .http1_max_buf_size(READ_BUFFER)
+                .build(connector)
+        })
+    }
+}
+
+/// Bytes of another place or another length are worse than none.
+fn check(response: Response<Incoming>, range: &Range<u64>, size: u64, whole: bool) -> Result<Incoming, Refused> {
+    let length = response.body().size_hint().exact();
+    if length.is_some_and(|length| length != range.end - range.start) {
+        let text =
+            format!("the storage sends {} bytes where {} were asked for", length.unwrap_or(0), range.end - range.start);
+        return Err(Refused::Wrong(text.into()));
+    }
+    let expected = format!("bytes {}-{}/{size}", range.start, range.end - 1);
+    let said = response.headers().get(CONTENT_RANGE).map(HeaderValue::as_bytes);
+    if !whole && said != Some(expected.as_bytes()) {
+        return Err(Refused::Wrong(format!("the storage sends another part than {expected}").into()));
+    }
+    Ok(response.into_body())
+}
+
+/// Trusts what the machine trusts (`SSL_CERT_FILE` and `SSL_CERT_DIR` name something else).
+fn tls() -> ClientConfig {
+    let found = rustls_native_certs::load_native_certs();
+    for error in &found.errors {
+        tracing::warn!(error = %telemetry::Chain(error), "a certificate authority of this machine cannot be read");
+    }
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(found.certs);
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("the provider has cipher suites of every version")
+        .with_root_certificates(roots)
+        .with_no_client_auth()
+}
