@@ -121,7 +121,7 @@ impl<S> Connection<S> {
         let drain = self.drain.clone();
         let peer = Peer { address: self.peer, tls: self.tls.is_some() };
         let activity = Arc::new(Activity::default());
-        let mut requests = Requests::new(self.service, peer, options, activity.clone());
+        let mut requests = Requests::new(self.service, peer, options, drain.clone(), activity.clone());
         let Some(acceptor) = self.tls.take() else {
             let first = tokio::select! {
                 first = timeout(options.header_timeout, first_bytes(&mut self.tcp)) => first??,

@@ -107,3 +107,25 @@ async fn a_termination_signal_starts_the_drain() {
     timeout(DEADLINE, drain.draining()).await.unwrap();
     watch.abort();
 }
+
+/// A client that keeps its connection would meet a closed one at the end of the grace period.
+#[tokio::test]
+async fn while_draining_each_answer_sends_its_client_elsewhere() {
+    let config = DrainConfig { grace: DEADLINE, timeout: DEADLINE };
+    let (server, gate) = gated(config);
+    let mut kept = server.connect().await;
+    assert!(!kept.get("/").await.head.contains("connection: close"));
+    let mut busy = server.connect().await;
+    busy.send("GET /wait HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    gate.begun.acquire().await.unwrap().forget();
+
+    server.drain.start();
+    assert!(kept.get("/").await.head.contains("connection: close"));
+    assert_eq!(kept.rest().await, b"");
+    gate.open.add_permits(1);
+    assert!(busy.answer().await.head.contains("connection: close"), "also one that began before");
+    let (mut send, _connection) = server.connect_h2().await;
+    let answer = send.send_request(request(server.address, "/")).await.unwrap();
+    assert!(!answer.headers().contains_key("connection"), "HTTP/2 knows no such header");
+    assert_eq!(collect(answer).await, "hello");
+}
