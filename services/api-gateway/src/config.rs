@@ -1,5 +1,6 @@
 //! Settings of the gateway.
 
+use entrepot_runtime::tls::ClientTls;
 use entrepot_token::SessionSigner;
 
 /// Who may do what without a token.
@@ -25,4 +26,6 @@ pub struct GatewayConfig {
     pub tls: bool,
     /// Signs upload sessions; the same on every gateway of the registry.
     pub sessions: SessionSigner,
+    /// For blobs that lie behind `https` URLs; without it the authorities of the system are believed.
+    pub data_tls: Option<ClientTls>,
 }

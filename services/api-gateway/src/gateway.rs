@@ -13,6 +13,7 @@ use http::{HeaderValue, Method, Response};
 use crate::auth::Authenticator;
 use crate::caches::Caches;
 use crate::config::GatewayConfig;
+use crate::connector::Connector;
 use crate::error::ApiError;
 use crate::handlers;
 use crate::query::Query;
@@ -56,7 +57,7 @@ impl Gateway {
             ports,
             auth,
             caches: Caches::new(),
-            data: DataClient::new(),
+            data: DataClient::new(Connector::new(config.data_tls.clone())),
             manifest_room: Room::new(),
             drain,
         }))

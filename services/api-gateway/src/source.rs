@@ -13,15 +13,12 @@ use http::header::RANGE;
 use http::{Request, StatusCode};
 use http_body_util::Empty;
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
-/// For a connection to the data port.
-const CONNECT: Duration = Duration::from_secs(3);
-/// For the head of its answer.
+use crate::connector::Connector;
+
+/// For the head of an answer.
 const ANSWER: Duration = Duration::from_secs(10);
-/// Between probes of a silent connection, so that one whose other end vanished is given up.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// How long, and how many, connections wait for the next request. Each keeps its read buffer.
 const IDLE: Duration = Duration::from_secs(15);
@@ -31,14 +28,10 @@ const READ_BUFFER: usize = 64 << 10;
 
 /// Reads from blob-store's data port. Keeps connections between requests.
 #[derive(Clone)]
-pub(crate) struct DataClient(Client<HttpConnector, Empty<Bytes>>);
+pub(crate) struct DataClient(Client<Connector, Empty<Bytes>>);
 
 impl DataClient {
-    pub(crate) fn new() -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(CONNECT));
-        connector.set_keepalive(Some(KEEP_ALIVE));
+    pub(crate) fn new(connector: Connector) -> Self {
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)

@@ -7,6 +7,7 @@ mod base;
 mod configuration;
 mod deletes;
 mod errors;
+mod fleet;
 mod hostile;
 mod interruptions;
 mod listings;
