@@ -166,6 +166,9 @@ impl Member {
             let connected = timeout(self.timing.connect_timeout, self.connect()).await;
             match connected {
                 Ok(Ok((sender, connection))) => {
+                    if failures > 0 {
+                        tracing::info!(peer = self.name, "a peer can be reached again");
+                    }
                     let began = Instant::now();
                     let ended = self.watch(&sender, connection).await;
                     tracing::debug!(peer = self.name, ?ended, "a connection to a peer ended");
