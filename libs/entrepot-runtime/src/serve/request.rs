@@ -54,6 +54,7 @@ impl<S> Requests<S> {
         }
         // While draining a client is sent to another replica as soon as it has its answer, not when its next request
         // meets a connection that has just been closed. HTTP/2 has GOAWAY for that.
+        let hold = self.drain.is_draining().then(|| self.drain.hold());
         let drain = (request.version() < Version::HTTP_2).then(|| self.drain.clone());
         let remote = RemoteTrace::from_headers(request.headers());
         let span = || {
@@ -74,11 +75,11 @@ impl<S> Requests<S> {
                     if drain.is_some_and(|drain| drain.is_draining()) {
                         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                     }
-                    response.map(|body| ResponseBody { inner: Some(body), _in_flight: in_flight })
+                    response.map(|body| ResponseBody { inner: Some(body), _in_flight: in_flight, _hold: hold })
                 }),
                 // The panic hook has said where.
                 Err(_panic) => {
-                    let mut response = Response::new(ResponseBody { inner: None, _in_flight: in_flight });
+                    let mut response = Response::new(ResponseBody { inner: None, _in_flight: in_flight, _hold: hold });
                     *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
                     Ok(response)
                 }

@@ -28,10 +28,12 @@ fn gated(drain: DrainConfig) -> (TestServer, Gate) {
 }
 
 #[tokio::test]
-async fn requests_in_flight_finish_and_everything_else_closes() {
+async fn requests_in_flight_finish_and_nothing_on_its_way_is_lost() {
     let (server, gate) = gated(DrainConfig::IMMEDIATE);
     let mut idle = server.connect().await;
     idle.get("/").await;
+    let mut idle_to_the_end = server.connect().await;
+    idle_to_the_end.get("/").await;
     let mut silent = server.connect().await;
     let mut busy = server.connect().await;
     busy.send("GET /wait HTTP/1.1\r\nHost: a\r\n\r\n").await;
@@ -40,9 +42,11 @@ async fn requests_in_flight_finish_and_everything_else_closes() {
     server.drain.start();
     let drain = server.drain.clone();
     let drive = tokio::spawn(async move { drain.drive().await });
-    assert_eq!(idle.rest().await, b"");
     assert_eq!(silent.rest().await, b"");
     eventually("the listener is closed", async || TcpStream::connect(server.address).await.is_err()).await;
+    let last = idle.get("/").await;
+    assert!(last.head.contains("connection: close"), "{}", last.head);
+    assert_eq!(idle.rest().await, b"");
     assert!(!drive.is_finished());
 
     gate.open.add_permits(1);
@@ -51,6 +55,7 @@ async fn requests_in_flight_finish_and_everything_else_closes() {
     assert!(answer.head.contains("connection: close"), "{}", answer.head);
     assert_eq!(busy.rest().await, b"");
     assert_eq!(timeout(DEADLINE, drive).await.unwrap().unwrap(), Drained::Clean);
+    assert_eq!(idle_to_the_end.rest().await, b"");
     timeout(DEADLINE, server.served).await.unwrap().unwrap();
 }
 
