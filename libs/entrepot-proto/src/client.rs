@@ -2,127 +2,203 @@
 
 mod auth;
 mod blob;
+mod budget;
+mod channel;
+mod dial;
+mod endpoint;
 mod garbage;
 mod index;
 mod links;
+mod member;
+mod members;
+mod methods;
+mod resolve;
 mod uploads;
 
+use std::fmt;
 use std::marker::PhantomData;
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use entrepot_runtime::telemetry::inject_headers;
+use entrepot_runtime::tls::{ClientTls, ServerName};
 use http::header::AUTHORIZATION;
 use tonic::metadata::MetadataMap;
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use tonic::{Code, Response, Status};
 
+use self::channel::Channel;
+use self::member::Timing;
+use self::members::Members;
 use crate::error::{PortError, from_status};
 use crate::secret::InternalSecret;
 use crate::wire::WireError;
 
 pub use auth::TokenServiceGrpcClient;
 pub use blob::BlobStoreGrpcClient;
+pub use endpoint::{Endpoint, EndpointError};
 pub use garbage::GarbageQueueGrpcClient;
 pub use index::ManifestIndexGrpcClient;
 pub use links::BlobLinksGrpcClient;
+pub use resolve::{Resolve, SystemResolver};
 pub use uploads::UploadIndexGrpcClient;
 
-/// Flow control towards us: answers are at most a manifest, and several may be under way.
-const STREAM_WINDOW: u32 = 2 << 20;
-const CONNECTION_WINDOW: u32 = 16 << 20;
+#[cfg(feature = "testing")]
+pub(crate) use dial::{Dial, Socket};
+
+/// What we call ourselves.
+const USER_AGENT: &str = concat!("entrepot/", env!("CARGO_PKG_VERSION"));
 
 /// How to reach and use one peer.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ClientConfig {
-    /// `http://host:port` or `https://host:port`.
-    pub endpoint: String,
+    /// Where the replicas are; a name counts for each of its addresses.
+    pub endpoints: Vec<Endpoint>,
     /// What the peer expects.
     pub secret: InternalSecret,
-    /// Certificate authorities in PEM that may have signed the peer's certificate; needed for, and
-    /// only used with, `https`.
-    pub authorities: Option<String>,
-    /// Longest a call takes that does not stream, connecting included.
+    /// The certificate shown, and the authorities trusted, at `https` endpoints: needed there and only there.
+    pub tls: Option<ClientTls>,
+    /// Longest a call takes that does not stream, with every attempt, connecting included.
     pub deadline: Duration,
-    /// Longest one attempt to connect takes.
+    /// Longest one attempt to connect takes, and how long calls wait for a peer that has just gone.
     pub connect_timeout: Duration,
-    /// How long the peer may be silent before it is asked for a sign of life; without one for the
-    /// same time again the connection is given up. Bounds streams, which have no deadline.
+    /// How long a connection with calls under way may be silent before it is asked for a sign of life; without one for
+    /// the same time again it is given up. Bounds streams, which have no deadline.
     pub keep_alive: Duration,
+    /// Between two health checks of a replica, and how long it may take to answer one: a replica that hangs is left
+    /// after at most twice this.
+    pub health_interval: Duration,
+    /// Between two looks at the addresses behind the names.
+    pub resolve_interval: Duration,
+    /// Finds those addresses.
+    pub resolver: Arc<dyn Resolve>,
 }
 
 impl ClientConfig {
-    /// A configuration with the usual times: 10 s for a call, 3 s to connect, 10 s of silence.
-    pub fn new(endpoint: impl Into<String>, secret: InternalSecret) -> Self {
+    /// A configuration with the usual times: 10 s for a call, 3 s to connect, 10 s of silence, a health check every
+    /// half second, names looked up every 5 s.
+    pub fn new(endpoints: impl IntoIterator<Item = Endpoint>, secret: InternalSecret) -> Self {
         Self {
-            endpoint: endpoint.into(),
+            endpoints: endpoints.into_iter().collect(),
             secret,
-            authorities: None,
+            tls: None,
             deadline: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(3),
             keep_alive: Duration::from_secs(10),
+            health_interval: Duration::from_millis(500),
+            resolve_interval: Duration::from_secs(5),
+            resolver: Arc::new(SystemResolver),
         }
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        if self.endpoints.is_empty() {
+            return Err(ConfigError::NoEndpoint);
+        }
+        for endpoint in &self.endpoints {
+            let endpoint = endpoint.clone();
+            match (endpoint.is_https(), &self.tls) {
+                (true, None) => return Err(ConfigError::NoCertificate { endpoint }),
+                (false, Some(_)) => return Err(ConfigError::Plaintext { endpoint }),
+                (true, Some(_)) if ServerName::try_from(endpoint.host().to_owned()).is_err() => {
+                    return Err(ConfigError::Name { endpoint });
+                }
+                (true, Some(_)) | (false, None) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for ClientConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientConfig").field("endpoints", &self.endpoints).finish_non_exhaustive()
     }
 }
 
 /// Why a peer cannot be configured.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// Not a URL.
-    #[error("{endpoint:?} is not an endpoint like http://host:port")]
-    Endpoint {
-        /// What was given.
-        endpoint: String,
-        /// What is wrong with it.
-        #[source]
-        source: tonic::transport::Error,
-    },
-    /// A URL of another kind.
-    #[error("{endpoint:?} is neither http://host:port nor https://host:port")]
-    Scheme {
-        /// What was given.
-        endpoint: String,
-    },
-    /// `https` without authorities, or ones that cannot be read.
-    #[error("the certificate authorities for {endpoint:?} cannot be used")]
-    Tls {
+    /// Nowhere to go.
+    #[error("no endpoint is given")]
+    NoEndpoint,
+    /// `https` without a certificate and authorities.
+    #[error("{endpoint} needs a certificate and authorities, and none are given")]
+    NoCertificate {
         /// The endpoint.
-        endpoint: String,
-        /// What is wrong, when they were given.
-        #[source]
-        source: Option<tonic::transport::Error>,
+        endpoint: Endpoint,
+    },
+    /// `http` where certificates are given: calls would not be encrypted.
+    #[error("{endpoint} is not encrypted although a certificate is given: it must begin with https://")]
+    Plaintext {
+        /// The endpoint.
+        endpoint: Endpoint,
+    },
+    /// The host cannot stand in a certificate.
+    #[error("the host of {endpoint} is no name that a certificate can hold")]
+    Name {
+        /// The endpoint.
+        endpoint: Endpoint,
     },
 }
 
-/// A channel to one peer: connects at the first call and again when the connection is lost. Clones
-/// share it.
+/// The replicas of one peer. Connects to all of them in the background and keeps doing so; each call goes to one that
+/// is well. Clones share the connections.
 #[derive(Clone, Debug)]
 pub struct Connection {
     channel: Intercepted,
-    deadline: Duration,
 }
 
 type Intercepted = InterceptedService<Channel, Outgoing>;
 
 impl Connection {
-    /// A lazy connection; needs a tokio runtime, and no peer yet.
-    pub fn lazy(config: &ClientConfig) -> Result<Self, ConfigError> {
-        let endpoint = endpoint(config)?
-            .connect_timeout(config.connect_timeout)
-            .tcp_nodelay(true)
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .http2_keep_alive_interval(config.keep_alive)
-            .keep_alive_timeout(config.keep_alive);
-        Ok(Self::over(endpoint.connect_lazy(), &config.secret, config.deadline))
+    /// Begins to connect; needs a tokio runtime, and no peer yet.
+    ///
+    /// # Errors
+    /// The configuration contradicts itself.
+    pub fn open(config: &ClientConfig) -> Result<Self, ConfigError> {
+        config.check()?;
+        let name = config.endpoints.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let timing = Timing {
+            connect_timeout: config.connect_timeout,
+            keep_alive: config.keep_alive,
+            health_interval: config.health_interval,
+        };
+        let members = Members::new(name, timing, config.tls.clone());
+        for endpoint in &config.endpoints {
+            match endpoint.address() {
+                Some(address) => members.update(endpoint, &[SocketAddr::new(address, endpoint.port())]),
+                None => {
+                    let members = Arc::downgrade(&members);
+                    let resolver = Arc::clone(&config.resolver);
+                    tokio::spawn(resolve::follow(members, endpoint.clone(), resolver, config.resolve_interval));
+                }
+            }
+        }
+        Ok(Self::over_members(members, &config.secret, config.deadline))
     }
 
-    /// Uses a channel that exists, such as one over an in-memory pipe.
-    pub fn over(channel: Channel, secret: &InternalSecret, deadline: Duration) -> Self {
-        let channel = InterceptedService::new(channel, Outgoing { secret: secret.clone() });
-        Self { channel, deadline }
+    /// One replica at the end of `dial`.
+    #[cfg(feature = "testing")]
+    pub(crate) fn dialled(dial: Box<dyn Dial>, secret: &InternalSecret, deadline: Duration) -> Self {
+        let usual = ClientConfig::new([], secret.clone());
+        let timing = Timing {
+            connect_timeout: usual.connect_timeout,
+            keep_alive: usual.keep_alive,
+            health_interval: usual.health_interval,
+        };
+        let members = Members::new("a peer in memory".to_owned(), timing, None);
+        let endpoint: Endpoint = "http://memory:1".parse().expect("an endpoint");
+        members.add(&endpoint, dial);
+        Self::over_members(members, secret, deadline)
+    }
+
+    fn over_members(members: Arc<Members>, secret: &InternalSecret, deadline: Duration) -> Self {
+        let outgoing = Outgoing { secret: secret.clone() };
+        Self { channel: InterceptedService::new(Channel::new(members, deadline), outgoing) }
     }
 
     /// The connection as the peer of one port.
@@ -143,13 +219,9 @@ impl<E: PortError> Peer<E> {
         self.connection.channel.clone()
     }
 
-    /// Awaits a call that does not stream, at most for the deadline.
+    /// Awaits a call that does not stream.
     async fn unary<T>(&self, call: impl Future<Output = Result<Response<T>, Status>> + Send) -> Result<T, E> {
-        let deadline = self.connection.deadline;
-        match tokio::time::timeout(deadline, call).await {
-            Ok(result) => self.answer(result),
-            Err(_) => self.answer(Err(Status::deadline_exceeded(format!("no answer within {deadline:?}")))),
-        }
+        self.answer(call.await)
     }
 
     /// The answer of a call, or the port's error.
@@ -165,23 +237,6 @@ impl<E: PortError> Peer<E> {
     /// An answer that this version cannot read is a fault.
     fn checked<T>(&self, result: Result<T, WireError>) -> Result<T, E> {
         result.map_err(|error| E::internal(Box::new(error)))
-    }
-}
-
-fn endpoint(config: &ClientConfig) -> Result<Endpoint, ConfigError> {
-    let text = config.endpoint.clone();
-    let endpoint = Endpoint::from_shared(text.clone())
-        .map_err(|source| ConfigError::Endpoint { endpoint: text.clone(), source })?;
-    match endpoint.uri().scheme_str() {
-        Some("http") => Ok(endpoint),
-        Some("https") => {
-            let Some(authorities) = &config.authorities else {
-                return Err(ConfigError::Tls { endpoint: text, source: None });
-            };
-            let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authorities));
-            endpoint.tls_config(tls).map_err(|source| ConfigError::Tls { endpoint: text, source: Some(source) })
-        }
-        _ => Err(ConfigError::Scheme { endpoint: text }),
     }
 }
 

@@ -7,12 +7,14 @@
 //!
 //! - [`server::Services`] collects implementations and gives an [`axum::Router`] to mount on an
 //!   HTTP/2 listener. It checks the [`InternalSecret`] and continues the caller's trace.
-//! - [`client::Connection`] is a lazy, reconnecting channel to one peer; the clients share it.
+//! - [`client::Connection`] keeps connections to every replica of one peer and sends each call to one
+//!   that is well; the clients share it.
 //! - A request body travels as chunks with an explicit end, so that a peer that dies in the middle
 //!   is never mistaken for one that finished.
 
 mod body;
 pub mod client;
+mod deadline;
 mod error;
 mod secret;
 pub mod server;
@@ -21,7 +23,7 @@ pub mod testing;
 mod wire;
 
 pub use client::{
-    BlobLinksGrpcClient, BlobStoreGrpcClient, ClientConfig, Connection, GarbageQueueGrpcClient,
+    BlobLinksGrpcClient, BlobStoreGrpcClient, ClientConfig, Connection, Endpoint, GarbageQueueGrpcClient,
     ManifestIndexGrpcClient, TokenServiceGrpcClient, UploadIndexGrpcClient,
 };
 pub use secret::{InternalSecret, InternalSecretError};

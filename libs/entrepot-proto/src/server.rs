@@ -3,6 +3,7 @@
 mod auth;
 mod blob;
 mod garbage;
+mod health;
 mod index;
 mod links;
 mod uploads;
@@ -20,12 +21,16 @@ use entrepot_core::ports::blobs::BlobStore;
 use entrepot_core::ports::garbage::GarbageQueue;
 use entrepot_core::ports::index::ManifestIndex;
 use entrepot_core::ports::uploads::{BlobLinks, UploadIndex};
+use entrepot_runtime::admin::Readiness;
 use entrepot_runtime::telemetry::{RemoteTrace, in_trace};
 use http::header::AUTHORIZATION;
 use tonic::Status;
+use tonic::server::NamedService;
 use tonic::service::Routes;
+use tonic_health::pb::health_server::HealthServer;
 use tracing::Span;
 
+use crate::deadline;
 use crate::pb;
 use crate::secret::InternalSecret;
 
@@ -99,7 +104,16 @@ impl Services {
         Self { routes: self.routes.add_service(service), ..self }
     }
 
-    /// The router to serve over HTTP/2. A call without the secret is refused before its body is read.
+    /// Offers the standard health service (`grpc.health.v1`) over `readiness`, for probes, which know no secret, and for
+    /// clients, which leave a replica that says it drains.
+    #[must_use]
+    pub fn health(self, readiness: Readiness) -> Self {
+        let service = HealthServer::new(health::Server { readiness });
+        Self { routes: self.routes.add_service(service), ..self }
+    }
+
+    /// The router to serve over HTTP/2. A call without the secret is refused before its body is read, and one whose
+    /// caller has given up is dropped.
     pub fn into_router(self) -> Router {
         self.routes.into_axum_router().layer(middleware::from_fn_with_state(self.secret, admit))
     }
@@ -107,13 +121,29 @@ impl Services {
 
 async fn admit(State(secret): State<InternalSecret>, request: Request, next: Next) -> Response {
     let path = request.uri().path();
+    if is_health(path) {
+        return next.run(request).await;
+    }
     if !secret.admits(request.headers().get(AUTHORIZATION)) {
         tracing::warn!(rpc.path = path, "refused a call: {WRONG_SECRET}");
         return Status::unauthenticated(WRONG_SECRET).into_http::<Body>();
     }
     let trace = RemoteTrace::from_headers(request.headers());
     let path = path.to_owned();
-    in_trace(&trace, move || span(path.trim_start_matches('/')), next.run(request)).await
+    let limit = deadline::get(request.headers());
+    let answer = in_trace(&trace, move || span(path.trim_start_matches('/')), next.run(request));
+    match limit {
+        None => answer.await,
+        Some(limit) => tokio::time::timeout(limit, answer).await.unwrap_or_else(|_| {
+            let status = Status::deadline_exceeded("the caller has given up");
+            status.into_http::<Body>()
+        }),
+    }
+}
+
+fn is_health(path: &str) -> bool {
+    const NAME: &str = <HealthServer<health::Server> as NamedService>::NAME;
+    path.strip_prefix('/').and_then(|path| path.strip_prefix(NAME)).is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// A span for the call of `name`, `package.Service/Method`.

@@ -4,14 +4,14 @@ use std::io;
 use std::time::Duration;
 
 use axum::Router;
-use futures_util::stream;
-use hyper_util::rt::TokioIo;
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, stream};
 use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
 use tonic::service::Routes;
-use tonic::transport::{Channel, Endpoint, Server, Uri};
+use tonic::transport::Server;
 
-use crate::client::Connection;
+use crate::client::{Connection, Dial, Socket};
 use crate::secret::InternalSecret;
 use crate::server::Services;
 
@@ -29,15 +29,31 @@ pub fn connect(services: Services) -> Connection {
     Connection::over(duplex_channel(services.into_router()), &secret(), Duration::from_secs(10))
 }
 
-/// A channel to `router` through in-memory pipes; connects lazily and again when a pipe breaks.
-pub fn duplex_channel(router: Router) -> Channel {
+/// A way to `router` through in-memory pipes: a new one for each connection.
+pub fn duplex_channel(router: Router) -> Pipes {
     let (accepted, incoming) = mpsc::unbounded_channel::<io::Result<DuplexStream>>();
     let incoming = stream::unfold(incoming, |mut incoming| async move { Some((incoming.recv().await?, incoming)) });
     tokio::spawn(Server::builder().add_routes(Routes::from(router)).serve_with_incoming(incoming));
-    let connector = tower::service_fn(move |_: Uri| {
+    Pipes { accepted }
+}
+
+/// In-memory pipes to a server.
+#[derive(Clone, Debug)]
+pub struct Pipes {
+    accepted: mpsc::UnboundedSender<io::Result<DuplexStream>>,
+}
+
+impl Connection {
+    /// A connection through in-memory pipes.
+    pub fn over(pipes: Pipes, secret: &InternalSecret, deadline: Duration) -> Self {
+        Self::dialled(Box::new(pipes), secret, deadline)
+    }
+}
+
+impl Dial for Pipes {
+    fn dial(&self) -> BoxFuture<'static, io::Result<Box<dyn Socket>>> {
         let (near, far) = tokio::io::duplex(PIPE_BYTES);
-        let sent = accepted.send(Ok(far)).map_err(|_| io::Error::from(io::ErrorKind::ConnectionRefused));
-        async move { sent.map(|()| TokioIo::new(near)) }
-    });
-    Endpoint::from_static("http://memory").connect_with_connector_lazy(connector)
+        let sent = self.accepted.send(Ok(far)).map_err(|_| io::Error::from(io::ErrorKind::ConnectionRefused));
+        async move { sent.map(|()| Box::new(near) as Box<dyn Socket>) }.boxed()
+    }
 }

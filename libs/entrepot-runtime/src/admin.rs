@@ -82,6 +82,23 @@ impl Readiness {
         }
     }
 
+    /// Whether the shutdown has begun: what is not ready now will not be again.
+    pub fn is_draining(&self) -> bool {
+        self.drain.is_draining()
+    }
+
+    /// Completes when [`Readiness::is_ready`] is `ready`, or the shutdown begins.
+    pub async fn wait_until(&self, ready: bool) {
+        let mut changed = self.changed.subscribe();
+        while self.is_ready() != ready && !self.is_draining() {
+            tokio::select! {
+                // `self` keeps the sender alive, so waiting cannot fail.
+                _ = changed.changed() => {}
+                () = self.drain.draining() => {}
+            }
+        }
+    }
+
     fn set(&self, name: &'static str, reason: Option<String>) {
         self.lock().insert(name, reason);
         self.changed.send_replace(());

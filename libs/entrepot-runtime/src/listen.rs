@@ -1,7 +1,5 @@
 //! Listening sockets, with or without TLS, bound before anything runs so that their addresses are known.
 
-mod tls;
-
 use std::{
     io,
     net::{IpAddr, SocketAddr},
@@ -10,7 +8,7 @@ use std::{
 use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpSocket};
 
-pub use tls::{CertificateFiles, Reload, Tls, TlsError};
+pub use crate::tls::{CertificateFiles, Reload, Tls, TlsError};
 
 /// Connections the kernel queues while the process is busy; capped by `net.core.somaxconn`.
 const BACKLOG: u32 = 4096;

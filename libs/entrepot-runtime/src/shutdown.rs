@@ -3,8 +3,9 @@
 //! The phases, in order:
 //! 1. *running*;
 //! 2. *draining*: readiness is off, connections are still accepted for the grace period, so that load balancers can
-//!    notice; work that would start something long is refused by whoever asks [`Drain::is_draining`];
-//! 3. *stopping*: listeners close, HTTP/1.1 connections end after their response, HTTP/2 ones get GOAWAY, background
+//!    notice; every HTTP/1.1 answer says `Connection: close`, so that clients come back at another replica; work that
+//!    would start something long is refused by whoever asks [`Drain::is_draining`];
+//! 3. *stopping*: listeners close, HTTP/1.1 connections end after their next response, HTTP/2 ones get GOAWAY, background
 //!    tasks stop; whatever holds a [`Hold`] may finish until the drain timeout;
 //! 4. *ended*: what is left is dropped.
 //!

@@ -3,4 +3,5 @@
 #![expect(clippy::unwrap_used, reason = "only tests call this crate, and a panic is how they fail")]
 
 pub mod builders;
+pub mod certificates;
 pub mod contract;

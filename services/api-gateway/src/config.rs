@@ -1,5 +1,6 @@
 //! Settings of the gateway.
 
+use entrepot_runtime::tls::ClientTls;
 use entrepot_token::SessionSigner;
 
 use crate::admission::{AdmissionLimits, RateLimits};
@@ -34,4 +35,6 @@ pub struct GatewayConfig {
     pub limits: AdmissionLimits,
     /// What may be asked for in a time.
     pub rates: RateLimits,
+    /// For blobs that lie behind `https` URLs; without it the authorities of the system are believed.
+    pub data_tls: Option<ClientTls>,
 }

@@ -16,6 +16,7 @@ use crate::admission::{self, Admission, Ask, Class, Rates};
 use crate::auth::Authenticator;
 use crate::caches::Caches;
 use crate::config::GatewayConfig;
+use crate::connector::Connector;
 use crate::error::ApiError;
 use crate::handlers;
 use crate::query::Query;
@@ -68,7 +69,7 @@ impl Gateway {
             ports,
             auth,
             caches: Caches::new(),
-            data: DataClient::new(),
+            data: DataClient::new(Connector::new(config.data_tls.clone())),
             redirects: config.pull.clone(),
             admission: Admission::new(config.limits),
             rates: Rates::new(config.rates, budget),

@@ -10,6 +10,7 @@ mod body;
 mod caches;
 mod conditions;
 mod config;
+mod connector;
 mod error;
 mod gateway;
 mod handlers;

@@ -14,7 +14,9 @@ use entrepot_core::error::Classify;
 use entrepot_core::ports::blobs::{BlobError, BlobSource, BlobStore};
 use entrepot_core::range::{ByteRange, RangeSet, Selection};
 use entrepot_runtime::sendfile::{FileBody, FileSender};
-use http::header::{ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE};
+use http::header::{
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE, RETRY_AFTER,
+};
 use http::{HeaderMap, Method, StatusCode, Uri};
 
 use crate::DataUrls;
@@ -57,7 +59,11 @@ fn refuse(key: StorageKey, error: &BlobError) -> Response {
     if status.is_server_error() {
         tracing::error!(object.key = %key, error = error as &dyn std::error::Error, "could not serve an object");
     }
-    (status, format!("{error}\n")).into_response()
+    let mut response = (status, format!("{error}\n")).into_response();
+    if error.kind().is_retryable() {
+        response.headers_mut().insert(RETRY_AFTER, http::HeaderValue::from_static("5"));
+    }
+    response
 }
 
 /// The answer for an object that exists.

@@ -1,5 +1,6 @@
 //! The one configuration schema of all services: see `docs/configuration.md`, which is made from it.
 
+mod internal;
 mod limits;
 mod pull;
 
@@ -8,13 +9,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use api_gateway::{AccessMode, RedirectPolicy};
-use entrepot_runtime::config::{ConfigErrors, Reader, Reference, Secret, Source};
+use entrepot_runtime::config::{ConfigErrors, Reader, Reference, Source};
 use entrepot_runtime::listen::CertificateFiles;
 use entrepot_runtime::network::{Networks, TrustedProxies};
 use entrepot_runtime::serve::ServeOptions;
 use entrepot_runtime::shutdown::DrainConfig;
 use entrepot_runtime::telemetry::{LogFormat, TelemetryConfig};
 
+pub use self::internal::Internal;
 pub use self::limits::Limits;
 
 /// Every setting, read and checked.
@@ -68,27 +70,6 @@ pub struct Auth {
     pub token_lifetime: Duration,
     /// Accept mode `open` on an address that others can reach.
     pub allow_open_network: bool,
-}
-
-/// How the services of a fleet reach each other.
-#[derive(Clone, Debug)]
-pub struct Internal {
-    /// gRPC addresses of auth-token, blob-store and manifest-index.
-    pub listen: Vec<SocketAddr>,
-    /// Shared by all services.
-    pub secret: Option<Secret>,
-    /// Data port of blob-store.
-    pub data_listen: Vec<SocketAddr>,
-    /// URL under which api-gateway reaches the data port.
-    pub data_url: Option<String>,
-    /// How long a signed URL of the data port is valid.
-    pub data_url_lifetime: Duration,
-    /// Where auth-token is.
-    pub auth_token: Option<String>,
-    /// Where blob-store is.
-    pub blob_store: Option<String>,
-    /// Where manifest-index is.
-    pub manifest_index: Option<String>,
 }
 
 /// Collection of what nothing names any more.
@@ -194,44 +175,7 @@ impl Config {
                 "must be said in a fleet, the same for api-gateway and auth-token: open or managed",
             );
         }
-        let unspecified = self.internal.data_listen.first().is_some_and(|address| address.ip().is_unspecified());
-        if role == Role::BlobStore && self.internal.data_url.is_none() && unspecified {
-            reader.reject(
-                "internal.data_url",
-                "is needed where internal.data_listen is no address that api-gateway can reach",
-            );
-        }
-        if self.internal.secret.is_none() {
-            reader.reject(
-                "internal.secret",
-                "is needed by every service of a fleet: the same random text of at least 32 characters for all",
-            );
-        }
-        for (key, value, needed) in [
-            (
-                "internal.manifest_index",
-                &self.internal.manifest_index,
-                matches!(role, Role::ApiGateway | Role::GcWorker),
-            ),
-            ("internal.blob_store", &self.internal.blob_store, matches!(role, Role::ApiGateway | Role::GcWorker)),
-            ("internal.auth_token", &self.internal.auth_token, role == Role::ApiGateway),
-        ] {
-            if value.as_deref().is_some_and(|endpoint| !endpoint.starts_with("http://")) {
-                reader.reject(
-                    key,
-                    "must begin with http://: the services of a fleet trust their network and the shared secret",
-                );
-            }
-            if needed && value.is_none() {
-                reader.reject(
-                    key,
-                    format!(
-                        "is needed by {}: where that service listens, such as http://127.0.0.1:5100",
-                        role.as_str()
-                    ),
-                );
-            }
-        }
+        self.internal.check(role, reader);
     }
 }
 
@@ -290,21 +234,6 @@ impl Auth {
                 false,
                 "Accept mode open on addresses that other machines reach.",
             ),
-        }
-    }
-}
-
-impl Internal {
-    fn read(reader: &mut Reader<'_>) -> Self {
-        Self {
-            listen: reader.list("internal.listen", vec![local(5100)], "gRPC addresses of this service in a fleet."),
-            secret: reader.secret("internal.secret", "Shared by all services of a registry; signs uploads and data URLs. Made and kept in the data directory by `entrepot serve`."),
-            data_listen: reader.list("internal.data_listen", vec![local(5101)], "Addresses of blob-store's data port."),
-            data_url: reader.optional("internal.data_url", "URL under which api-gateway reaches the data port; by default its first address."),
-            data_url_lifetime: reader.field("internal.data_url_lifetime", Duration::from_secs(1200), "How long a signed URL of the data port is valid."),
-            auth_token: reader.optional("internal.auth_token", "gRPC endpoint of auth-token, such as http://auth-token:5100."),
-            blob_store: reader.optional("internal.blob_store", "gRPC endpoint of blob-store."),
-            manifest_index: reader.optional("internal.manifest_index", "gRPC endpoint of manifest-index."),
         }
     }
 }

@@ -14,6 +14,7 @@ use entrepot_core::ports::{BlobStore, TokenService};
 use entrepot_object::{FsOptions, FsStore};
 use entrepot_runtime::config::Secret;
 use entrepot_runtime::serve::Peer;
+use entrepot_runtime::tls::ClientTls;
 use entrepot_sql::SqliteOptions;
 use entrepot_token::SessionSigner;
 use manifest_index::{Index, Options};
@@ -57,7 +58,7 @@ pub async fn build(config: &Config, process: &mut Process) -> anyhow::Result<Rou
 
     crate::fleet::collect(config, process, index.clone(), blobs.clone());
     let ports = Ports { manifests: index.clone(), uploads: index.clone(), links: index, blobs, tokens: tokens.clone() };
-    Ok(public_router(config, &secret, ports, tokens, process))
+    Ok(public_router(config, &secret, ports, tokens, None, process))
 }
 
 /// The OCI API and the token endpoint on one router.
@@ -66,6 +67,7 @@ pub(crate) fn public_router(
     secret: &Secret,
     ports: Ports,
     tokens: Arc<dyn TokenService>,
+    data_tls: Option<ClientTls>,
     process: &mut Process,
 ) -> Router {
     let gateway = GatewayConfig {
@@ -77,6 +79,7 @@ pub(crate) fn public_router(
         pull: config.pull.clone(),
         limits: config.limits.admission,
         rates: config.limits.rates,
+        data_tls,
     };
     let gateway = Gateway::new(&gateway, ports, process.drain.clone());
     let reporting = gateway.clone();

@@ -10,7 +10,7 @@ use axum::Router;
 use entrepot_core::ports::{BlobStore, GarbageQueue, TokenService};
 use entrepot_proto::InternalSecret;
 use entrepot_proto::client::{
-    BlobLinksGrpcClient, BlobStoreGrpcClient, ClientConfig, Connection, GarbageQueueGrpcClient,
+    BlobLinksGrpcClient, BlobStoreGrpcClient, ClientConfig, Connection, Endpoint, GarbageQueueGrpcClient,
     ManifestIndexGrpcClient, TokenServiceGrpcClient, UploadIndexGrpcClient,
 };
 use entrepot_proto::server::{Services, SignUrl};
@@ -21,7 +21,7 @@ use gc_worker::{Worker, WorkerConfig};
 
 use crate::config::{Config, Role};
 use crate::embedded::{create_directory, open_blobs, open_index, public_router};
-use crate::process::{Process, bind};
+use crate::process::{InternalTls, Process, bind};
 
 /// Runs one service until the process is told to stop.
 ///
@@ -35,11 +35,14 @@ pub async fn run(role: Role, config: Config) -> anyhow::Result<()> {
         Role::Embedded | Role::Accounts => return Err(anyhow!("{} is not one service", role.as_str())),
         Role::ApiGateway => api_gateway(&config, &mut process)?,
         Role::AuthToken => {
+            let tls = process.internal_tls(&config)?;
             let tokens = open_tokens(&config, &mut process).await?;
-            serve_grpc(&config, &mut process, Services::new(secret(&config)?.0).token_service(tokens))?;
+            let services = Services::new(secret(&config)?.0).token_service(tokens);
+            serve_grpc(&config, &mut process, tls.as_ref(), services)?;
         }
         Role::BlobStore => blob_store(&config, &mut process)?,
         Role::ManifestIndex => {
+            let tls = process.internal_tls(&config)?;
             create_directory(&config.data_dir)?;
             let index = Arc::new(open_index(&config.data_dir, &mut process).await?);
             let services = Services::new(secret(&config)?.0)
@@ -47,7 +50,7 @@ pub async fn run(role: Role, config: Config) -> anyhow::Result<()> {
                 .upload_index(index.clone())
                 .blob_links(index.clone())
                 .garbage_queue(index);
-            serve_grpc(&config, &mut process, services)?;
+            serve_grpc(&config, &mut process, tls.as_ref(), services)?;
         }
         Role::GcWorker => gc_worker(&config, &mut process)?,
     }
@@ -61,9 +64,11 @@ fn api_gateway(config: &Config, process: &mut Process) -> anyhow::Result<()> {
     let listeners = bind("http.listen", &config.http.listen)?;
     let tls = process.tls(config)?;
     let (internal, secret) = secret(config)?;
-    let index = connect(config.internal.manifest_index.as_ref(), &internal)?;
-    let blobs = connect(config.internal.blob_store.as_ref(), &internal)?;
-    let tokens = Arc::new(TokenServiceGrpcClient::new(&connect(config.internal.auth_token.as_ref(), &internal)?));
+    let peers = Peers { tls: process.internal_tls(config)?, secret: internal };
+    let index = peers.connect("internal.manifest_index", &config.internal.manifest_index)?;
+    let blobs = peers.connect("internal.blob_store", &config.internal.blob_store)?;
+    let tokens = peers.connect("internal.auth_token", &config.internal.auth_token)?;
+    let tokens = Arc::new(TokenServiceGrpcClient::new(&tokens));
     let ports = Ports {
         manifests: Arc::new(ManifestIndexGrpcClient::new(&index)),
         uploads: Arc::new(UploadIndexGrpcClient::new(&index)),
@@ -71,7 +76,8 @@ fn api_gateway(config: &Config, process: &mut Process) -> anyhow::Result<()> {
         blobs: Arc::new(BlobStoreGrpcClient::new(&blobs)),
         tokens: tokens.clone(),
     };
-    let router = public_router(config, &secret, ports, tokens, process);
+    let data_tls = peers.tls.map(|tls| tls.data_client);
+    let router = public_router(config, &secret, ports, tokens, data_tls, process);
     process.serve("http", listeners, config.http.options, tls.as_ref(), router);
     Ok(())
 }
@@ -79,19 +85,22 @@ fn api_gateway(config: &Config, process: &mut Process) -> anyhow::Result<()> {
 fn blob_store(config: &Config, process: &mut Process) -> anyhow::Result<()> {
     create_directory(&config.data_dir)?;
     let (internal, secret) = secret(config)?;
+    let tls = process.internal_tls(config)?;
     let listeners = bind("internal.data_listen", &config.internal.data_listen)?;
     let address = listeners.first().map(tokio::net::TcpListener::local_addr).transpose()?;
     let url = match (&config.internal.data_url, address) {
         (Some(url), _) => url.clone(),
-        (None, Some(address)) => format!("http://{address}"),
+        (None, Some(address)) => format!("{}://{address}", config.internal.scheme()),
         (None, None) => return Err(anyhow!("internal.data_listen is empty, so nobody could read a blob")),
     };
     let blobs = open_blobs(&config.data_dir)?;
     let signer = blob_store::DataUrls::new(secret.expose().as_bytes(), &url, config.internal.data_url_lifetime)
         .context("cannot sign data URLs with internal.secret")?;
     let router = blob_store::data_router(blobs.clone(), signer.clone());
-    process.serve("data port", listeners, ServeOptions::default(), None, router);
-    serve_grpc(config, process, Services::new(internal).blob_store(blobs, Arc::new(Signer(signer))))
+    let data_tls = tls.as_ref().map(|tls| &tls.data_server);
+    process.serve("data port", listeners, ServeOptions::default(), data_tls, router);
+    let services = Services::new(internal).blob_store(blobs, Arc::new(Signer(signer)));
+    serve_grpc(config, process, tls.as_ref(), services)
 }
 
 /// Lets the gRPC server sign URLs without blob-store knowing gRPC.
@@ -104,20 +113,29 @@ impl SignUrl for Signer {
 }
 
 fn gc_worker(config: &Config, process: &mut Process) -> anyhow::Result<()> {
-    let (internal, _) = secret(config)?;
-    let queue = Arc::new(GarbageQueueGrpcClient::new(&connect(config.internal.manifest_index.as_ref(), &internal)?));
-    let blobs = Arc::new(BlobStoreGrpcClient::new(&connect(config.internal.blob_store.as_ref(), &internal)?));
-    collect(config, process, queue, blobs);
+    let peers = Peers { tls: process.internal_tls(config)?, secret: secret(config)?.0 };
+    let index = peers.connect("internal.manifest_index", &config.internal.manifest_index)?;
+    let blobs = peers.connect("internal.blob_store", &config.internal.blob_store)?;
+    let queue = Arc::new(GarbageQueueGrpcClient::new(&index));
+    collect(config, process, queue, Arc::new(BlobStoreGrpcClient::new(&blobs)));
     Ok(())
 }
 
-fn serve_grpc(config: &Config, process: &mut Process, services: Services) -> anyhow::Result<()> {
+fn serve_grpc(
+    config: &Config,
+    process: &mut Process,
+    tls: Option<&InternalTls>,
+    services: Services,
+) -> anyhow::Result<()> {
     let listeners = bind("internal.listen", &config.internal.listen)?;
-    let router: Router = services.into_router();
-    // Every upload holds a stream of its gateway's one connection for as long as its client sends.
-    let options = ServeOptions { h2_streams: 100_000, ..ServeOptions::default() };
-    process.serve("grpc", listeners, options, None, router);
+    let router: Router = services.health(process.readiness.clone()).into_router();
+    process.serve("grpc", listeners, grpc_options(), tls.map(|tls| &tls.server), router);
     Ok(())
+}
+
+/// Every upload holds a stream of its gateway's one connection for as long as its client sends.
+pub(crate) fn grpc_options() -> ServeOptions {
+    ServeOptions { h2_streams: 100_000, ..ServeOptions::default() }
 }
 
 /// Runs a garbage worker for as long as the process.
@@ -152,7 +170,17 @@ fn secret(config: &Config) -> anyhow::Result<(InternalSecret, Secret)> {
     Ok((InternalSecret::new(secret.expose()).context("internal.secret cannot be used")?, secret))
 }
 
-fn connect(endpoint: Option<&String>, secret: &InternalSecret) -> anyhow::Result<Connection> {
-    let endpoint = endpoint.context("an internal endpoint is missing")?;
-    Connection::lazy(&ClientConfig::new(endpoint, secret.clone())).context("cannot use an internal endpoint")
+/// How this service calls others.
+struct Peers {
+    tls: Option<InternalTls>,
+    secret: InternalSecret,
+}
+
+impl Peers {
+    /// Connects to every replica that `key` names.
+    fn connect(&self, key: &str, endpoints: &[Endpoint]) -> anyhow::Result<Connection> {
+        let mut config = ClientConfig::new(endpoints.iter().cloned(), self.secret.clone());
+        config.tls = self.tls.as_ref().map(|tls| tls.client.clone());
+        Connection::open(&config).with_context(|| format!("cannot use {key}"))
+    }
 }

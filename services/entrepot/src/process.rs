@@ -11,6 +11,7 @@ use entrepot_runtime::listen::{self, Tls};
 use entrepot_runtime::serve::{ServeOptions, Server};
 use entrepot_runtime::shutdown::Drain;
 use entrepot_runtime::tasks::Tasks;
+use entrepot_runtime::tls::{ClientTls, MutualFiles, TlsError};
 use entrepot_runtime::{BoxError, metrics, telemetry};
 use entrepot_sql::Database;
 use tokio::net::TcpListener;
@@ -97,6 +98,23 @@ impl Process {
         Ok(Some(tls))
     }
 
+    /// Loads what this service shows to other services and whom it believes, and keeps watching the files.
+    ///
+    /// # Errors
+    /// The files cannot be used.
+    pub fn internal_tls(&mut self, config: &Config) -> anyhow::Result<Option<InternalTls>> {
+        let Some(files) = &config.internal.tls else { return Ok(None) };
+        let tls = InternalTls::new(files).context(
+            "cannot use the TLS certificate of internal.tls_certificate, internal.tls_key and internal.tls_authorities",
+        )?;
+        let watched = tls.clone();
+        self.background("internal certificate reload", async move {
+            watched.watch(Duration::from_secs(10)).await;
+            Ok(())
+        });
+        Ok(Some(tls))
+    }
+
     /// Runs until a signal has drained the process, or a task fails.
     ///
     /// # Errors
@@ -110,6 +128,44 @@ impl Process {
             }
         }
         Ok(())
+    }
+}
+
+/// TLS between services, in each of its uses.
+#[derive(Clone, Debug)]
+pub struct InternalTls {
+    /// For gRPC: both sides show a certificate.
+    pub server: Tls,
+    /// For gRPC.
+    pub client: ClientTls,
+    /// For the data port: its URLs are signed, so that clients without a certificate may be sent there.
+    pub data_server: Tls,
+    /// For the data port and object stores.
+    pub data_client: ClientTls,
+}
+
+impl InternalTls {
+    /// Loads the files.
+    ///
+    /// # Errors
+    /// The files cannot be used.
+    pub fn new(files: &MutualFiles) -> Result<Self, TlsError> {
+        Ok(Self {
+            server: Tls::mutual(files.clone())?,
+            client: ClientTls::mutual(files.clone())?,
+            data_server: Tls::new(files.identity.clone())?,
+            data_client: ClientTls::public(Some(files.clone()))?,
+        })
+    }
+
+    async fn watch(self, interval: Duration) {
+        let Self { server, client, data_server, data_client } = self;
+        tokio::join!(
+            server.watch(interval),
+            client.watch(interval),
+            data_server.watch(interval),
+            data_client.watch(interval)
+        );
     }
 }
 

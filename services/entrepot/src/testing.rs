@@ -2,6 +2,7 @@
 //! client to talk to it. Everything here blocks and panics where an expectation does not hold.
 #![expect(clippy::unwrap_used, reason = "only tests call this module, and a panic is how they fail")]
 
+pub mod fleet;
 pub mod http;
 mod poll;
 
@@ -20,6 +21,7 @@ use entrepot_proto::{
     BlobLinksGrpcClient, BlobStoreGrpcClient, ManifestIndexGrpcClient, TokenServiceGrpcClient, UploadIndexGrpcClient,
 };
 use entrepot_runtime::config::Source;
+use entrepot_runtime::listen::Tls;
 use entrepot_runtime::serve::ServeOptions;
 use entrepot_runtime::shutdown::{Drain, Drained};
 use entrepot_runtime::tasks::TaskError;
@@ -213,16 +215,25 @@ struct Running {
 
 impl Running {
     fn start(topology: Topology, config: &Config) -> anyhow::Result<Self> {
+        Self::launch(config, None, async |process| match topology {
+            Topology::Local => embedded::build(config, process).await,
+            Topology::Grpc => over_grpc(config, process).await,
+        })
+    }
+
+    /// Serves what `build` makes at the addresses of `http.listen`.
+    fn launch(
+        config: &Config,
+        tls: Option<&Tls>,
+        build: impl AsyncFnOnce(&mut Process) -> anyhow::Result<Router>,
+    ) -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let started = runtime.block_on(async {
             let listeners = bind("http.listen", &config.http.listen)?;
             let address = listeners.first().context("no listener")?.local_addr()?;
             let mut process = Process::new(config);
-            let router = match topology {
-                Topology::Local => embedded::build(config, &mut process).await?,
-                Topology::Grpc => over_grpc(config, &mut process).await?,
-            };
-            process.serve("http", listeners, config.http.options, None, router);
+            let router = build(&mut process).await?;
+            process.serve("http", listeners, config.http.options, tls, router);
             let drain = process.drain.clone();
             anyhow::Ok((address, drain, tokio::spawn(process.tasks.run())))
         });
@@ -269,5 +280,5 @@ async fn over_grpc(config: &Config, process: &mut Process) -> anyhow::Result<Rou
         blobs: Arc::new(BlobStoreGrpcClient::new(&blobs)),
         tokens: tokens.clone(),
     };
-    Ok(public_router(config, &secret, ports, tokens, process))
+    Ok(public_router(config, &secret, ports, tokens, None, process))
 }

@@ -9,7 +9,7 @@ use entrepot_core::ports::auth::{AuthError, Credentials, IssuedToken, TokenReque
 use entrepot_core::ports::blobs::{Appended, BlobError, BlobSource, BlobStore, BodyError, ByteStream, WriterPosition};
 use entrepot_core::ports::index::{IndexError, ManifestIndex};
 use entrepot_core::{Algorithm, Digest, ErrorKind, Page, PageOf, Reference, RepositoryName, StorageKey};
-use entrepot_proto::client::{BlobStoreGrpcClient, ClientConfig, ConfigError, Connection};
+use entrepot_proto::client::{BlobStoreGrpcClient, ClientConfig, Connection};
 use entrepot_proto::server::Services;
 use entrepot_proto::testing;
 
@@ -43,7 +43,10 @@ async fn every_blob_error_arrives_as_itself() {
         let arrived = clients.blobs.delete(StorageKey::random()).await.unwrap_err();
         assert_eq!(format!("{arrived:?}"), expected);
     }
-    script.answer(Err::<(), _>(BlobError::Unavailable(io_error())));
+    // A delete may be repeated, and is, twice.
+    for _ in 0..3 {
+        script.answer(Err::<(), _>(BlobError::Unavailable(io_error())));
+    }
     let arrived = clients.blobs.delete(StorageKey::random()).await.unwrap_err();
     assert!(matches!(arrived, BlobError::Unavailable(_)));
     assert_fault(&arrived);
@@ -108,7 +111,9 @@ async fn every_auth_error_arrives_as_itself() {
         let arrived = clients.tokens.issue(request()).await.unwrap_err();
         assert_eq!(format!("{arrived:?}"), expected);
     }
-    script.answer(Err::<IssuedToken, _>(AuthError::Unavailable(io_error())));
+    for _ in 0..3 {
+        script.answer(Err::<IssuedToken, _>(AuthError::Unavailable(io_error())));
+    }
     let arrived = clients.tokens.issue(request()).await.unwrap_err();
     assert!(matches!(arrived, AuthError::Unavailable(_)));
     assert_fault(&arrived);
@@ -126,9 +131,10 @@ fn assert_fault(error: &impl Classify) {
 
 #[tokio::test]
 async fn no_peer_is_unavailable() {
-    // Port 0 of loopback never listens.
-    let config = ClientConfig::new("http://127.0.0.1:0", testing::secret());
-    let blobs = BlobStoreGrpcClient::new(&Connection::lazy(&config).unwrap());
+    let endpoint = format!("http://{}", crate::replicas::closed()).parse().unwrap();
+    let mut config = ClientConfig::new([endpoint], testing::secret());
+    config.connect_timeout = Duration::from_millis(100);
+    let blobs = BlobStoreGrpcClient::new(&Connection::open(&config).unwrap());
     let error = blobs.list(Page::default()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
 }
@@ -173,18 +179,5 @@ async fn a_silent_peer_is_unavailable_after_the_deadline() {
     let connection = Connection::over(channel, &testing::secret(), Duration::from_millis(50));
     let error = BlobStoreGrpcClient::new(&connection).list(Page::default()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
-    assert!(format!("{error:?}").contains("no answer within 50ms"), "{error:?}");
-}
-
-#[tokio::test]
-async fn endpoints_are_checked_when_configured() {
-    let lazy = |endpoint: &str, authorities: Option<&str>| {
-        let mut config = ClientConfig::new(endpoint, testing::secret());
-        config.authorities = authorities.map(ToOwned::to_owned);
-        Connection::lazy(&config)
-    };
-    assert!(lazy("http://[::1]:7001", None).is_ok());
-    assert!(matches!(lazy("not a url", None), Err(ConfigError::Endpoint { .. })));
-    assert!(matches!(lazy("blob-store:7001", None), Err(ConfigError::Scheme { .. })));
-    assert!(matches!(lazy("https://blob-store:7001", None), Err(ConfigError::Tls { source: None, .. })));
+    assert!(format!("{error:?}").contains("DeadlineExceeded"), "{error:?}");
 }

@@ -13,7 +13,6 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
 };
-use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 use tower::Service;
 
@@ -31,7 +30,7 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from_
 pub struct Server {
     options: ServeOptions,
     drain: Drain,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Tls>,
 }
 
 impl Server {
@@ -43,7 +42,7 @@ impl Server {
     /// The same over TLS, if one is given.
     #[must_use]
     pub fn tls(mut self, tls: Option<&Tls>) -> Self {
-        self.tls = tls.map(Tls::acceptor);
+        self.tls = tls.cloned();
         self
     }
 
@@ -90,7 +89,7 @@ struct Acceptor<S> {
     slots: Arc<Semaphore>,
     protocols: Arc<Protocols>,
     connections: TaskTracker,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Tls>,
     drain: Drain,
     service: S,
 }
@@ -146,7 +145,7 @@ impl<S> Acceptor<S> {
             tcp,
             peer,
             accepted: Instant::now(),
-            tls: self.tls.clone(),
+            tls: self.tls.as_ref().map(Tls::acceptor),
             protocols: self.protocols.clone(),
             hold: self.drain.hold(),
             drain: self.drain.clone(),

@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use tokio::time::{Sleep, sleep};
 
 use super::io::{Activity, InFlight};
-use crate::BoxError;
+use crate::{BoxError, shutdown::Hold};
 
 /// Bytes per second that a client must send of a body we wait for.
 const MIN_RATE: u64 = 1 << 10;
@@ -132,6 +132,8 @@ impl fmt::Debug for RequestBody {
 pub(super) struct ResponseBody<B> {
     pub(super) inner: Option<B>,
     pub(super) _in_flight: InFlight,
+    /// Of a request that began during the shutdown: its connection may hold nothing any more.
+    pub(super) _hold: Option<Hold>,
 }
 
 impl<B> Body for ResponseBody<B>

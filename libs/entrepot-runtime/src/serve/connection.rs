@@ -123,7 +123,7 @@ impl<S> Connection<S> {
         let drain = self.drain.clone();
         let peer = Peer { address: self.peer, tls: self.tls.is_some() };
         let activity = Arc::new(Activity::default());
-        let mut requests = Requests::new(self.service, peer, options, activity.clone());
+        let mut requests = Requests::new(self.service, peer, options, drain.clone(), activity.clone());
         let Some(acceptor) = self.tls.take() else {
             let first = tokio::select! {
                 first = timeout(options.header_timeout, first_bytes(&mut self.tcp)) => first??,
@@ -187,15 +187,16 @@ where
     let served = match protocol {
         Protocol::Http1 => {
             io.time_heads(protocols.options.header_timeout, requests.activity.clone(), started);
+            let activity = requests.activity.clone();
             let service = hyper::service::service_fn(move |request: Request<Incoming>| requests.call(request));
-            until_drained(protocols.http1.serve_connection(TokioIo::new(io), service), drain).await
+            let connection = protocols.http1.serve_connection(TokioIo::new(io), service);
+            until_drained(connection, drain, hold, || activity.is_idle()).await
         }
         Protocol::Http2 => {
             let service = hyper::service::service_fn(move |request: Request<Incoming>| requests.call(request));
-            until_drained(protocols.http2.serve_connection(TokioIo::new(io), service), drain).await
+            until_drained(protocols.http2.serve_connection(TokioIo::new(io), service), drain, hold, || false).await
         }
     };
-    drop(hold);
     served.map_err(Into::into)
 }
 
@@ -233,13 +234,29 @@ where
     }
 }
 
-async fn until_drained(connection: impl Graceful, drain: &Drain) -> hyper::Result<()> {
+/// Serves `connection` to its end, or to that of the drain.
+///
+/// A connection of HTTP/1.1 that is idle when listeners close is not closed with them: a request that is on its way
+/// then would be lost without an answer. It keeps nobody from ending, and its next answer is its last.
+async fn until_drained(
+    connection: impl Graceful,
+    drain: &Drain,
+    hold: Hold,
+    is_idle: impl Fn() -> bool,
+) -> hyper::Result<()> {
     let mut connection = std::pin::pin!(connection);
     tokio::select! {
         biased;
         served = &mut connection => return served,
-        () = drain.stopping() => connection.as_mut().graceful(),
+        () = drain.stopping() => {}
     }
+    let _hold = if is_idle() {
+        drop(hold);
+        None
+    } else {
+        connection.as_mut().graceful();
+        Some(hold)
+    };
     tokio::select! {
         biased;
         served = connection => served,

@@ -37,6 +37,11 @@ impl Activity {
         InFlight(self.clone())
     }
 
+    /// Nothing is asked that is not answered.
+    pub(super) fn is_idle(&self) -> bool {
+        self.in_flight.load(Ordering::Relaxed) == 0
+    }
+
     /// A request was answered before its body had come.
     pub(super) fn leave_body_unread(&self) {
         self.body_unread.store(true, Ordering::Relaxed);

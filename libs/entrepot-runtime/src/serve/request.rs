@@ -2,7 +2,7 @@ use std::{future::Future, panic::AssertUnwindSafe, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::{Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header::CONNECTION};
 use http_body::Body;
 use hyper::body::Incoming;
 use tower::{Service, ServiceExt};
@@ -16,6 +16,7 @@ use super::{
 use crate::{
     BoxError,
     sendfile::FileSender,
+    shutdown::Drain,
     telemetry::{self, RemoteTrace},
 };
 
@@ -24,13 +25,14 @@ pub(super) struct Requests<S> {
     service: S,
     peer: Peer,
     options: ServeOptions,
+    drain: Drain,
     pub(super) activity: Arc<Activity>,
     pub(super) file_sender: Option<FileSender>,
 }
 
 impl<S> Requests<S> {
-    pub(super) fn new(service: S, peer: Peer, options: ServeOptions, activity: Arc<Activity>) -> Self {
-        Self { service, peer, options, activity, file_sender: None }
+    pub(super) fn new(service: S, peer: Peer, options: ServeOptions, drain: Drain, activity: Arc<Activity>) -> Self {
+        Self { service, peer, options, drain, activity, file_sender: None }
     }
 
     pub(super) fn call<B>(
@@ -50,6 +52,10 @@ impl<S> Requests<S> {
         if let Some(sender) = &self.file_sender {
             request.extensions_mut().insert(sender.clone());
         }
+        // While draining a client is sent to another replica as soon as it has its answer, not when its next request
+        // meets a connection that has just been closed. HTTP/2 has GOAWAY for that.
+        let hold = self.drain.is_draining().then(|| self.drain.hold());
+        let drain = (request.version() < Version::HTTP_2).then(|| self.drain.clone());
         let remote = RemoteTrace::from_headers(request.headers());
         let span = || {
             info_span!(
@@ -65,11 +71,15 @@ impl<S> Requests<S> {
         let answer = AssertUnwindSafe(self.service.clone().oneshot(request)).catch_unwind();
         telemetry::in_trace(&remote, move || span.unwrap_or_else(tracing::Span::none), async move {
             match answer.await {
-                Ok(answer) => answer
-                    .map(|response| response.map(|body| ResponseBody { inner: Some(body), _in_flight: in_flight })),
+                Ok(answer) => answer.map(|mut response| {
+                    if drain.is_some_and(|drain| drain.is_draining()) {
+                        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                    }
+                    response.map(|body| ResponseBody { inner: Some(body), _in_flight: in_flight, _hold: hold })
+                }),
                 // The panic hook has said where.
                 Err(_panic) => {
-                    let mut response = Response::new(ResponseBody { inner: None, _in_flight: in_flight });
+                    let mut response = Response::new(ResponseBody { inner: None, _in_flight: in_flight, _hold: hold });
                     *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
                     Ok(response)
                 }

@@ -28,10 +28,12 @@ fn gated(drain: DrainConfig) -> (TestServer, Gate) {
 }
 
 #[tokio::test]
-async fn requests_in_flight_finish_and_everything_else_closes() {
+async fn requests_in_flight_finish_and_nothing_on_its_way_is_lost() {
     let (server, gate) = gated(DrainConfig::IMMEDIATE);
     let mut idle = server.connect().await;
     idle.get("/").await;
+    let mut idle_to_the_end = server.connect().await;
+    idle_to_the_end.get("/").await;
     let mut silent = server.connect().await;
     let mut busy = server.connect().await;
     busy.send("GET /wait HTTP/1.1\r\nHost: a\r\n\r\n").await;
@@ -40,9 +42,11 @@ async fn requests_in_flight_finish_and_everything_else_closes() {
     server.drain.start();
     let drain = server.drain.clone();
     let drive = tokio::spawn(async move { drain.drive().await });
-    assert_eq!(idle.rest().await, b"");
     assert_eq!(silent.rest().await, b"");
     eventually("the listener is closed", async || TcpStream::connect(server.address).await.is_err()).await;
+    let last = idle.get("/").await;
+    assert!(last.head.contains("connection: close"), "{}", last.head);
+    assert_eq!(idle.rest().await, b"");
     assert!(!drive.is_finished());
 
     gate.open.add_permits(1);
@@ -51,6 +55,7 @@ async fn requests_in_flight_finish_and_everything_else_closes() {
     assert!(answer.head.contains("connection: close"), "{}", answer.head);
     assert_eq!(busy.rest().await, b"");
     assert_eq!(timeout(DEADLINE, drive).await.unwrap().unwrap(), Drained::Clean);
+    assert_eq!(idle_to_the_end.rest().await, b"");
     timeout(DEADLINE, server.served).await.unwrap().unwrap();
 }
 
@@ -106,4 +111,26 @@ async fn a_termination_signal_starts_the_drain() {
     rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM).unwrap();
     timeout(DEADLINE, drain.draining()).await.unwrap();
     watch.abort();
+}
+
+/// A client that keeps its connection would meet a closed one at the end of the grace period.
+#[tokio::test]
+async fn while_draining_each_answer_sends_its_client_elsewhere() {
+    let config = DrainConfig { grace: DEADLINE, timeout: DEADLINE };
+    let (server, gate) = gated(config);
+    let mut kept = server.connect().await;
+    assert!(!kept.get("/").await.head.contains("connection: close"));
+    let mut busy = server.connect().await;
+    busy.send("GET /wait HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    gate.begun.acquire().await.unwrap().forget();
+
+    server.drain.start();
+    assert!(kept.get("/").await.head.contains("connection: close"));
+    assert_eq!(kept.rest().await, b"");
+    gate.open.add_permits(1);
+    assert!(busy.answer().await.head.contains("connection: close"), "also one that began before");
+    let (mut send, _connection) = server.connect_h2().await;
+    let answer = send.send_request(request(server.address, "/")).await.unwrap();
+    assert!(!answer.headers().contains_key("connection"), "HTTP/2 knows no such header");
+    assert_eq!(collect(answer).await, "hello");
 }

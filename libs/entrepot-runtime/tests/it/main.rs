@@ -4,6 +4,7 @@
 mod admin;
 mod drain;
 mod limits;
+mod mutual_tls;
 mod protocol;
 mod sendfile;
 mod support;

@@ -4,6 +4,7 @@ use entrepot_core::range::ByteRange;
 use futures_util::TryStreamExt;
 
 use super::parts;
+use crate::connector::Connector;
 use crate::source::DataClient;
 use crate::source::testing::{Act, Storage, bytes};
 
@@ -13,7 +14,7 @@ const SIZE: u64 = 8 << 20;
 async fn read(storage: &Storage, ranges: &[(u64, u64)]) -> Result<Bytes, BlobError> {
     let part = |(number, &(start, end)): (usize, &(u64, u64))| (head(number), ByteRange { start, end });
     let parts = ranges.iter().enumerate().map(part).collect();
-    let stream = parts::stream(&DataClient::new(), &storage.object(), parts).await?;
+    let stream = parts::stream(&DataClient::new(Connector::new(None)), &storage.object(), parts).await?;
     let all: BytesMut = stream
         .try_fold(BytesMut::new(), |mut all, more| async move {
             all.extend_from_slice(&more);

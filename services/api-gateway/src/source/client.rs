@@ -1,7 +1,6 @@
 //! One GET of a signed URL.
 
 use std::ops::Range;
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,29 +11,22 @@ use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::Empty;
 use hyper::body::Incoming;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::{ClientConfig, RootCertStore};
 
-/// For a connection, TLS included.
-const CONNECT: Duration = Duration::from_secs(3);
+use crate::connector::Connector;
+
 /// For the head of an answer.
 const ANSWER: Duration = Duration::from_secs(10);
-/// Between probes of a silent connection, so that one whose other end vanished is given up.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// How long, and how many, connections wait for the next request. Each keeps its read buffer.
 const IDLE: Duration = Duration::from_secs(15);
 const IDLE_CONNECTIONS: usize = 32;
 /// What is read ahead of a client that takes its bytes slowly.
 const READ_BUFFER: usize = 64 << 10;
 
-type Connections = Client<HttpsConnector<HttpConnector>, Empty<Bytes>>;
-
 /// Reads signed URLs. Keeps connections between requests; cheap to clone.
-#[derive(Clone, Default)]
-pub(crate) struct DataClient(Arc<OnceLock<Connections>>);
+#[derive(Clone)]
+pub(crate) struct DataClient(Client<Connector, Empty<Bytes>>);
 
 /// Why a URL gave no bytes.
 #[derive(Debug)]
@@ -50,8 +42,14 @@ pub(super) enum Refused {
 }
 
 impl DataClient {
-    pub(crate) fn new() -> Self {
-        Self::default()
+    pub(crate) fn new(connector: Connector) -> Self {
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE)
+            .pool_max_idle_per_host(IDLE_CONNECTIONS)
+            .http1_max_buf_size(READ_BUFFER)
+            .build(connector);
+        Self(client)
     }
 
     /// Asks for `range` of an object of `size` bytes; gives its bytes as they come.
@@ -63,7 +61,7 @@ impl DataClient {
         }
         let mut request = request.body(Empty::new()).map_err(|error| Refused::Wrong(error.into()))?;
         telemetry::inject_headers(request.headers_mut());
-        let answer = tokio::time::timeout(ANSWER, self.connections().request(request)).await;
+        let answer = tokio::time::timeout(ANSWER, self.0.request(request)).await;
         let response =
             answer.map_err(|late| Refused::Later(late.into()))?.map_err(|error| Refused::Later(error.into()))?;
         let expected = if whole { StatusCode::OK } else { StatusCode::PARTIAL_CONTENT };
@@ -79,28 +77,6 @@ impl DataClient {
             }
             status => Err(Refused::Wrong(format!("the storage answered {status}").into())),
         }
-    }
-
-    /// Made at the first URL: the embedded registry has none, and reading the machine's certificates takes a while.
-    fn connections(&self) -> &Connections {
-        self.0.get_or_init(|| {
-            let mut connector = HttpConnector::new();
-            connector.enforce_http(false);
-            connector.set_nodelay(true);
-            connector.set_connect_timeout(Some(CONNECT));
-            connector.set_keepalive(Some(KEEP_ALIVE));
-            let connector = HttpsConnectorBuilder::new()
-                .with_tls_config(tls())
-                .https_or_http()
-                .enable_http1()
-                .wrap_connector(connector);
-            Client::builder(TokioExecutor::new())
-                .pool_timer(TokioTimer::new())
-                .pool_idle_timeout(IDLE)
-                .pool_max_idle_per_host(IDLE_CONNECTIONS)
-                .http1_max_buf_size(READ_BUFFER)
-                .build(connector)
-        })
     }
 }
 
@@ -118,20 +94,4 @@ fn check(response: Response<Incoming>, range: &Range<u64>, size: u64, whole: boo
         return Err(Refused::Wrong(format!("the storage sends another part than {expected}").into()));
     }
     Ok(response.into_body())
-}
-
-/// Trusts what the machine trusts (`SSL_CERT_FILE` and `SSL_CERT_DIR` name something else).
-fn tls() -> ClientConfig {
-    let found = rustls_native_certs::load_native_certs();
-    for error in &found.errors {
-        tracing::warn!(error = %telemetry::Chain(error), "a certificate authority of this machine cannot be read");
-    }
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(found.certs);
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("the provider has cipher suites of every version")
-        .with_root_certificates(roots)
-        .with_no_client_auth()
 }

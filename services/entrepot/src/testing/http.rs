@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{Stream, StreamExt, stream};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::combinators::BoxBody;
@@ -47,8 +47,7 @@ pub struct Call {
 impl TestRegistry {
     /// A request for `target`, a path with its query.
     pub fn call(&self, method: &str, target: &str) -> Call {
-        let request = Request::builder().method(method).uri(format!("{}{target}", self.url()));
-        Call { request, body: Empty::new().map_err(|never| match never {}).boxed(), from: None }
+        Call::new(method, &format!("{}{target}", self.url()))
     }
 
     /// Sends a GET.
@@ -85,6 +84,12 @@ impl TestRegistry {
 }
 
 impl Call {
+    /// A request for an absolute URL.
+    pub fn new(method: &str, url: &str) -> Self {
+        let request = Request::builder().method(method).uri(url);
+        Self { request, body: Empty::new().map_err(|never| match never {}).boxed(), from: None }
+    }
+
     /// Adds a header.
     pub fn header(mut self, name: &str, value: impl AsRef<str>) -> Self {
         self.request = self.request.header(name, value.as_ref());
@@ -111,6 +116,13 @@ impl Call {
     pub fn chunked(mut self, chunks: Vec<Bytes>) -> Self {
         let frames = chunks.into_iter().map(|chunk| Ok(http_body::Frame::data(chunk)));
         self.body = BodyExt::boxed(StreamBody::new(stream::iter(frames)));
+        self
+    }
+
+    /// Sends chunks that come when they come, without a length.
+    pub fn streamed(mut self, chunks: impl Stream<Item = Bytes> + Send + Sync + 'static) -> Self {
+        let frames = chunks.map(|chunk| Ok(http_body::Frame::data(chunk)));
+        self.body = BodyExt::boxed(StreamBody::new(frames));
         self
     }
 

@@ -76,6 +76,89 @@ fn a_service_of_a_fleet_says_what_it_needs() {
     Config::read(&Source::default(), Role::Embedded).unwrap();
 }
 
+/// What `entries` make of a gateway's configuration, the rest of which is right.
+fn gateway(entries: &[(&str, &str)]) -> Result<Config, String> {
+    let mut source = Source::default();
+    for (key, value) in [
+        ("auth.mode", "managed"),
+        ("internal.secret", "0123456789abcdef0123456789abcdef"),
+        ("internal.auth_token", "http://127.0.0.1:1"),
+        ("internal.blob_store", "http://127.0.0.1:2"),
+        ("internal.manifest_index", "http://127.0.0.1:3"),
+    ]
+    .iter()
+    .chain(entries)
+    {
+        source.set(key, *value);
+    }
+    Config::read(&source, Role::ApiGateway).map(|(config, _)| config).map_err(|errors| errors.to_string())
+}
+
+#[test]
+fn a_peer_has_one_endpoint_or_several() {
+    let one = gateway(&[("internal.manifest_index", "http://manifest-index:5100")]).unwrap();
+    assert_eq!(one.internal.manifest_index.len(), 1);
+    let two = gateway(&[("internal.manifest_index", "http://a:5100, http://b:5100")]).unwrap();
+    let hosts: Vec<&str> = two.internal.manifest_index.iter().map(entrepot_proto::Endpoint::host).collect();
+    assert_eq!(hosts, ["a", "b"]);
+
+    let folder = std::env::temp_dir().join(format!("entrepot-endpoints-{}", std::process::id()));
+    let text = "[internal]\nmanifest_index = [\"http://a:5100\", \"http://b:5100\"]\nblob_store = \"http://c:5100\"\n";
+    std::fs::write(&folder, text).unwrap();
+    let source = Source::load(Some(&folder), []);
+    std::fs::remove_file(&folder).unwrap();
+    let (config, _) = Config::read(&source.unwrap(), Role::Embedded).unwrap();
+    assert_eq!((config.internal.manifest_index.len(), config.internal.blob_store.len()), (2, 1));
+
+    for (value, reason) in [
+        ("", "is needed by api-gateway"),
+        ("manifest-index:5100", "must begin with http://"),
+        ("http://manifest-index", "names no port"),
+        ("http://a:1,http://a:1", "twice"),
+        ("https://a:1", "internal.tls_certificate"),
+    ] {
+        let error = gateway(&[("internal.manifest_index", value)]).unwrap_err();
+        assert!(error.contains("internal.manifest_index") && error.contains(reason), "{value:?}: {error}");
+    }
+}
+
+#[test]
+fn tls_between_services_is_whole_and_everywhere() {
+    let files = [
+        ("internal.tls_certificate", "/tls/tls.crt"),
+        ("internal.tls_key", "/tls/tls.key"),
+        ("internal.tls_authorities", "/tls/ca.crt"),
+    ];
+    let secured = [
+        ("internal.auth_token", "https://auth-token:1"),
+        ("internal.blob_store", "https://blob-store:1"),
+        ("internal.manifest_index", "https://manifest-index:1"),
+    ];
+    assert!(gateway(&[&files[..], &secured[..]].concat()).unwrap().internal.tls.is_some());
+    for missing in 0..3 {
+        let mut some = files.to_vec();
+        let (key, _) = some.remove(missing);
+        let error = gateway(&[&some[..], &secured[..]].concat()).unwrap_err();
+        assert!(
+            error.contains(&format!("{key} is missing")) || error.contains(&format!("{key}: is missing")),
+            "{error}"
+        );
+    }
+    let error = gateway(&[&files[..], &secured[..2]].concat()).unwrap_err();
+    assert!(error.contains("internal.manifest_index") && error.contains("https://"), "{error}");
+
+    let mut source = Source::default();
+    for (key, value) in files {
+        source.set(key, value);
+    }
+    source.set("internal.secret", "0123456789abcdef0123456789abcdef");
+    source.set("internal.data_url", "http://blob-store:5101");
+    let error = Config::read(&source, Role::BlobStore).unwrap_err().to_string();
+    assert!(error.contains("internal.data_url"), "{error}");
+    source.set("internal.data_url", "https://blob-store:5101");
+    Config::read(&source, Role::BlobStore).unwrap();
+}
+
 /// Open to everybody in reach only when that is said by name.
 #[test]
 fn an_open_registry_stays_on_this_machine() {

@@ -8,6 +8,7 @@ mod base;
 mod configuration;
 mod deletes;
 mod errors;
+mod fleet;
 mod hostile;
 mod interruptions;
 mod limits;

@@ -40,6 +40,7 @@ fn drain_lets_uploads_finish(topology: Topology) {
     let error = refused.error(503, "UNAVAILABLE");
     assert!(error["message"].as_str().unwrap().contains("shutting down"), "{error}");
     assert!(refused.header("retry-after").parse::<u32>().unwrap() > 0);
+    assert_eq!(refused.header("connection"), "close", "the next attempt goes through the balancer again");
     let whole = registry.call("POST", &format!("/v2/app/blobs/uploads/?digest={digest}")).body(bytes.clone());
     whole.send().error(503, "UNAVAILABLE");
     registry.get("/v2/app/manifests/v1").expect(200);
