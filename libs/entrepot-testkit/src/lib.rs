@@ -4,3 +4,4 @@
 
 pub mod builders;
 pub mod contract;
+pub mod proxy;
