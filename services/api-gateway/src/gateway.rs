@@ -5,8 +5,10 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
+use entrepot_core::ports::notices::{Notice, Notices};
 use entrepot_core::ports::{BlobLinks, BlobStore, ManifestIndex, TokenService, UploadIndex};
 use entrepot_runtime::shutdown::Drain;
+use futures_util::StreamExt;
 use http::header::HeaderName;
 use http::{HeaderValue, Method, Response};
 
@@ -15,6 +17,7 @@ use crate::caches::Caches;
 use crate::config::GatewayConfig;
 use crate::error::ApiError;
 use crate::handlers;
+use crate::lookups::Lookups;
 use crate::query::Query;
 use crate::room::Room;
 use crate::route::Route;
@@ -33,6 +36,8 @@ pub struct Ports {
     pub blobs: Arc<dyn BlobStore>,
     /// Tokens and credentials.
     pub tokens: Arc<dyn TokenService>,
+    /// Hints to and from other processes.
+    pub notices: Arc<dyn Notices>,
 }
 
 /// The OCI Distribution API over the [`Ports`]. Cheap to clone.
@@ -43,6 +48,7 @@ pub(crate) struct Inner {
     pub(crate) ports: Ports,
     pub(crate) auth: Authenticator,
     pub(crate) caches: Caches,
+    pub(crate) lookups: Lookups,
     pub(crate) data: DataClient,
     pub(crate) manifest_room: Room,
     pub(crate) drain: Drain,
@@ -52,19 +58,46 @@ impl Gateway {
     /// A gateway over `ports`. While `drain` runs, no new upload is started.
     pub fn new(config: &GatewayConfig, ports: Ports, drain: Drain) -> Self {
         let auth = Authenticator::new(config, Arc::clone(&ports.tokens));
+        let caches = Caches::new();
+        let lookups = Lookups::new(Arc::clone(&ports.manifests), Arc::clone(&ports.links), caches.clone());
         Self(Arc::new(Inner {
             ports,
             auth,
-            caches: Caches::new(),
+            caches,
+            lookups,
             data: DataClient::new(),
             manifest_room: Room::new(),
             drain,
         }))
     }
 
+    /// Hears what other processes tell, for as long as it runs. Without it a deletion or a change of rights elsewhere
+    /// counts here some seconds later.
+    pub async fn listen(self) {
+        let mut notices = self.0.ports.notices.subscribe();
+        while let Some(notice) = notices.next().await {
+            self.0.hear(notice);
+        }
+    }
+
     /// Every path below `/v2`; other paths are answered with 404 in the OCI error format.
     pub fn router(&self) -> Router {
         Router::new().fallback(answer).with_state(self.clone())
+    }
+}
+
+impl Inner {
+    fn hear(&self, notice: Notice) {
+        match notice {
+            Notice::ManifestDeleted(repository, digest) => self.caches.manifests.forget(&(repository, digest)),
+            Notice::BlobDeleted(repository, digest) => self.caches.forget_blob(&(repository, digest)),
+            Notice::RightsChanged => self.auth.rights_changed(),
+            Notice::Missed => {
+                self.caches.doubt();
+                self.auth.rights_changed();
+            }
+            Notice::GarbageQueued => {}
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! The one configuration schema of all services: see `docs/configuration.md`, which is made from it.
 
+mod redis;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,6 +12,8 @@ use entrepot_runtime::listen::CertificateFiles;
 use entrepot_runtime::serve::ServeOptions;
 use entrepot_runtime::shutdown::DrainConfig;
 use entrepot_runtime::telemetry::{LogFormat, TelemetryConfig};
+
+pub use redis::Redis;
 
 /// Every setting, read and checked.
 #[derive(Clone, Debug)]
@@ -26,6 +30,8 @@ pub struct Config {
     pub internal: Internal,
     /// Collection of what nothing names any more.
     pub gc: Gc,
+    /// What only saves waiting.
+    pub redis: Redis,
     /// Logs and traces.
     pub telemetry: TelemetryConfig,
     /// How the process ends.
@@ -148,6 +154,7 @@ impl Config {
             auth: Auth::read(&mut reader),
             internal: Internal::read(&mut reader),
             gc: Gc::read(&mut reader),
+            redis: Redis::read(&mut reader),
             telemetry: telemetry(&mut reader, role),
             drain: drain(&mut reader, role),
         };

@@ -55,8 +55,16 @@ pub async fn build(config: &Config, process: &mut Process) -> anyhow::Result<Rou
     let index = Arc::new(open_index(&config.data_dir, process).await?);
     let tokens = crate::fleet::open_tokens(config, process).await?;
 
-    crate::fleet::collect(config, process, index.clone(), blobs.clone());
-    let ports = Ports { manifests: index.clone(), uploads: index.clone(), links: index, blobs, tokens: tokens.clone() };
+    let notices = crate::notices::open(config, process)?;
+    crate::fleet::collect(config, process, index.clone(), blobs.clone(), &notices);
+    let ports = Ports {
+        manifests: index.clone(),
+        uploads: index.clone(),
+        links: index,
+        blobs,
+        tokens: tokens.clone(),
+        notices,
+    };
     Ok(public_router(config, &secret, ports, tokens, process))
 }
 
@@ -66,7 +74,7 @@ pub(crate) fn public_router(
     secret: &Secret,
     ports: Ports,
     tokens: Arc<dyn TokenService>,
-    process: &Process,
+    process: &mut Process,
 ) -> Router {
     let gateway = GatewayConfig {
         mode: config.auth.mode,
@@ -76,6 +84,11 @@ pub(crate) fn public_router(
         sessions: SessionSigner::new(secret.expose().as_bytes()),
     };
     let gateway = Gateway::new(&gateway, ports, process.drain.clone());
+    let listening = gateway.clone().listen();
+    process.background("notices", async move {
+        listening.await;
+        Ok(())
+    });
     gateway.router().merge(auth_token::token_routes(tokens).layer(map_request(tell_address)))
 }
 

@@ -7,7 +7,7 @@ use anyhow::{Context, anyhow};
 use api_gateway::{AccessMode, Ports};
 use auth_token::{Auth, AuthConfig, Mode};
 use axum::Router;
-use entrepot_core::ports::{BlobStore, GarbageQueue, TokenService};
+use entrepot_core::ports::{BlobStore, GarbageQueue, Notices, TokenService};
 use entrepot_proto::InternalSecret;
 use entrepot_proto::client::{
     BlobLinksGrpcClient, BlobStoreGrpcClient, ClientConfig, Connection, GarbageQueueGrpcClient,
@@ -60,6 +60,13 @@ pub async fn run(role: Role, config: Config) -> anyhow::Result<()> {
 fn api_gateway(config: &Config, process: &mut Process) -> anyhow::Result<()> {
     let listeners = bind("http.listen", &config.http.listen)?;
     let tls = process.tls(config)?;
+    let router = gateway_router(config, process)?;
+    process.serve("http", listeners, config.http.options, tls.as_ref(), router);
+    Ok(())
+}
+
+/// What the public port of a gateway serves.
+pub(crate) fn gateway_router(config: &Config, process: &mut Process) -> anyhow::Result<Router> {
     let (internal, secret) = secret(config)?;
     let index = connect(config.internal.manifest_index.as_ref(), &internal)?;
     let blobs = connect(config.internal.blob_store.as_ref(), &internal)?;
@@ -70,10 +77,9 @@ fn api_gateway(config: &Config, process: &mut Process) -> anyhow::Result<()> {
         links: Arc::new(BlobLinksGrpcClient::new(&index)),
         blobs: Arc::new(BlobStoreGrpcClient::new(&blobs)),
         tokens: tokens.clone(),
+        notices: crate::notices::open(config, process)?,
     };
-    let router = public_router(config, &secret, ports, tokens, process);
-    process.serve("http", listeners, config.http.options, tls.as_ref(), router);
-    Ok(())
+    Ok(public_router(config, &secret, ports, tokens, process))
 }
 
 fn blob_store(config: &Config, process: &mut Process) -> anyhow::Result<()> {
@@ -107,7 +113,8 @@ fn gc_worker(config: &Config, process: &mut Process) -> anyhow::Result<()> {
     let (internal, _) = secret(config)?;
     let queue = Arc::new(GarbageQueueGrpcClient::new(&connect(config.internal.manifest_index.as_ref(), &internal)?));
     let blobs = Arc::new(BlobStoreGrpcClient::new(&connect(config.internal.blob_store.as_ref(), &internal)?));
-    collect(config, process, queue, blobs);
+    let notices = crate::notices::open(config, process)?;
+    collect(config, process, queue, blobs, &notices);
     Ok(())
 }
 
@@ -121,10 +128,18 @@ fn serve_grpc(config: &Config, process: &mut Process, services: Services) -> any
 }
 
 /// Runs a garbage worker for as long as the process.
-pub(crate) fn collect(config: &Config, process: &mut Process, queue: Arc<dyn GarbageQueue>, blobs: Arc<dyn BlobStore>) {
+pub(crate) fn collect(
+    config: &Config,
+    process: &mut Process,
+    queue: Arc<dyn GarbageQueue>,
+    blobs: Arc<dyn BlobStore>,
+    notices: &Arc<dyn Notices>,
+) {
     let settings =
         WorkerConfig { interval: config.gc.interval, upload_idle: config.gc.upload_idle, ..WorkerConfig::default() };
-    process.background("gc-worker", Worker::new(queue, blobs, settings).run());
+    let worker = Worker::new(queue, blobs, settings);
+    crate::notices::wake(process, notices, worker.poke());
+    process.background("gc-worker", worker.run());
 }
 
 /// The token service over `<data_dir>/auth.db`. Shared with the commands that add users and grants while it runs.

@@ -2,6 +2,7 @@
 //! client to talk to it. Everything here blocks and panics where an expectation does not hold.
 #![expect(clippy::unwrap_used, reason = "only tests call this module, and a panic is how they fail")]
 
+mod fleet;
 pub mod http;
 mod poll;
 
@@ -33,15 +34,19 @@ use crate::fleet::{Signer, accounts_database, open_tokens};
 use crate::process::{Process, bind};
 use crate::secret;
 
+pub use self::fleet::TestFleet;
 pub use self::poll::poll;
 
 /// How the services reach each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Topology {
     /// As `entrepot serve` does: every port is the service itself.
     Local,
     /// As in a fleet: every port is a gRPC client, blobs are read through the data port.
     Grpc,
+    /// A gateway of a [`TestFleet`], and nothing else.
+    Gateway,
 }
 
 /// A registry that is about to be started.
@@ -64,7 +69,7 @@ impl Builder {
         self.source.set("storage.data_dir", directory.path().display().to_string());
         let (config, _) = Config::read(&self.source, Role::Embedded).unwrap();
         let running = Some(Running::start(self.topology, &config).unwrap());
-        TestRegistry { topology: self.topology, config, directory, running }
+        TestRegistry { topology: self.topology, config, directory: Arc::new(directory), running }
     }
 }
 
@@ -72,7 +77,7 @@ impl Builder {
 pub struct TestRegistry {
     topology: Topology,
     config: Config,
-    directory: TempDir,
+    directory: Arc<TempDir>,
     running: Option<Running>,
 }
 
@@ -178,9 +183,14 @@ impl TestRegistry {
         self.start_again();
     }
 
+    /// Ends it as SIGKILL does: whatever it is doing is dropped.
+    pub fn kill(&mut self) {
+        self.running.take().unwrap().runtime.shutdown_timeout(Duration::from_secs(10));
+    }
+
     /// Drops whatever the registry is doing and starts again on the same directory, at another port.
     pub fn kill_and_restart(&mut self) {
-        self.running.take().unwrap().runtime.shutdown_timeout(Duration::from_secs(10));
+        self.kill();
         self.start_again();
     }
 
@@ -221,6 +231,7 @@ impl Running {
             let router = match topology {
                 Topology::Local => embedded::build(config, &mut process).await?,
                 Topology::Grpc => over_grpc(config, &mut process).await?,
+                Topology::Gateway => crate::fleet::gateway_router(config, &mut process)?,
             };
             process.serve("http", listeners, config.http.options, None, router);
             let drain = process.drain.clone();
@@ -268,6 +279,7 @@ async fn over_grpc(config: &Config, process: &mut Process) -> anyhow::Result<Rou
         links: Arc::new(BlobLinksGrpcClient::new(&index)),
         blobs: Arc::new(BlobStoreGrpcClient::new(&blobs)),
         tokens: tokens.clone(),
+        notices: crate::notices::open(config, process)?,
     };
     Ok(public_router(config, &secret, ports, tokens, process))
 }

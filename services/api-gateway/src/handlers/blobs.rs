@@ -3,6 +3,7 @@
 use axum::body::Body;
 use entrepot_core::ports::blobs::BlobSource;
 use entrepot_core::ports::index::LocatedBlob;
+use entrepot_core::ports::notices::Notice;
 use entrepot_core::ports::{BlobError, IndexError};
 use entrepot_core::range::{RangeSet, Selection};
 use entrepot_core::{Action, Digest, RepositoryName};
@@ -63,23 +64,18 @@ fn describe(headers: &mut HeaderMap, digest: Digest) {
 }
 
 async fn open(call: &Call<'_>, repository: &RepositoryName, digest: Digest) -> Result<BlobSource, ApiError> {
-    let gateway = call.gateway;
-    if let Some(blob) = gateway.caches.location(repository, digest) {
-        match open_at(call, blob).await {
-            // The cached key may be gone while the blob lives on under a new one: look once more.
-            Err(BlobError::NotFound) => gateway.caches.forget_location(repository, digest),
-            opened => return Ok(opened?),
-        }
+    let lookups = &call.gateway.lookups;
+    match open_at(call, lookups.location(repository, digest).await?).await {
+        // The remembered key may be gone while the blob lives on under a new one: look once more.
+        Err(BlobError::NotFound) => call.gateway.caches.forget_blob(&(repository.clone(), digest)),
+        opened => return Ok(opened?),
     }
-    let seen = gateway.caches.seen();
-    let blob = gateway.ports.links.locate(repository, digest).await?;
+    let blob = lookups.location(repository, digest).await?;
     match open_at(call, blob).await {
-        Ok(source) => {
-            gateway.caches.keep_location(seen, repository, digest, blob);
-            Ok(source)
-        }
+        Ok(source) => Ok(source),
         // Deleted since it was located, or lost: keys are no business of the client's.
         Err(BlobError::NotFound) => {
+            call.gateway.caches.forget_blob(&(repository.clone(), digest));
             tracing::error!(repo.name = %repository, blob.digest = %digest, blob.key = %blob.key, "no bytes for {digest}");
             Err(IndexError::BlobUnknown(digest).into())
         }
@@ -103,10 +99,8 @@ pub(crate) async fn delete(
 ) -> Result<Response<Body>, ApiError> {
     call.authorize(repository, Action::Delete).await?;
     let result = call.gateway.ports.links.unlink(repository, digest).await;
-    if let Some(blob) = call.gateway.caches.location(repository, digest) {
-        call.gateway.caches.forget_source(blob.key);
-    }
-    call.gateway.caches.forget_location(repository, digest);
+    call.gateway.caches.forget_blob(&(repository.clone(), digest));
+    call.tell_unless_unknown(&result, Notice::BlobDeleted(repository.clone(), digest));
     result?;
     Ok(empty(StatusCode::ACCEPTED, []))
 }
