@@ -76,10 +76,8 @@ impl Drop for Redis {
 /// `cargo xtask redis-tests`: what the feature `redis-tests` adds, on a Redis of its own.
 pub(crate) fn test(args: &[String]) -> Result<()> {
     let redis = Redis::start()?;
-    for (package, filter) in [("entrepot-redis", "redis::"), ("entrepot", "redis::")] {
-        let mut command = process::cargo();
-        command.args(["test", "--package", package, "--features", "redis-tests", "--test", "it", "--", filter]);
-        process::run(command.args(args).env("ENTREPOT_TEST_REDIS", redis.url()))?;
-    }
-    Ok(())
+    let mut command = process::cargo();
+    command.args(["test", "--package", "entrepot-redis", "--package", "entrepot", "--features", "redis-tests"]);
+    command.args(["--test", "it", "--no-fail-fast", "--", "redis::"]).args(args);
+    process::run(command.env("ENTREPOT_TEST_REDIS", redis.url()))
 }

@@ -7,9 +7,10 @@ use api_gateway::{AccessMode, Gateway, GatewayConfig, Ports};
 use async_trait::async_trait;
 use blob_store::Blobs;
 use bytes::Bytes;
-use entrepot_core::ports::auth::{Authorized, Credentials, IssuedToken, TokenRequest};
+use entrepot_core::ports::auth::{Authorized, Credentials, IssuedToken, RightsChanges, TokenRequest};
 use entrepot_core::ports::blobs::{BlobStore, ByteStream, WriterPosition};
 use entrepot_core::ports::index::{LocatedBlob, Referrer, StoredManifest, Visibility};
+use entrepot_core::ports::notices::{Notice, Notices};
 use entrepot_core::ports::uploads::Finish;
 use entrepot_core::ports::{AuthError, BlobLinks, IndexError, ManifestIndex, TokenService, UploadIndex};
 use entrepot_core::{
@@ -19,6 +20,7 @@ use entrepot_core::{
 use entrepot_object::MemoryStore;
 use entrepot_runtime::shutdown::{Drain, DrainConfig};
 use entrepot_token::{KeySet, SessionSigner, Signer, SigningKey};
+use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, stream};
 
 pub(crate) const SERVICE: &str = "registry";
@@ -78,7 +80,8 @@ impl Registry {
             uploads: this.clone(),
             links: this.clone(),
             blobs: Arc::new(this.blobs.clone()),
-            tokens: this,
+            tokens: this.clone(),
+            notices: this,
         };
         Gateway::new(&config, ports, Drain::new(DrainConfig::IMMEDIATE))
     }
@@ -290,5 +293,17 @@ impl TokenService for Registry {
 
     async fn key_set(&self) -> Result<String, AuthError> {
         Ok(KeySet::new([SIGNER.key().public()]).to_json())
+    }
+
+    async fn changes(&self, after: u64) -> Result<RightsChanges, AuthError> {
+        Ok(RightsChanges { changes: Vec::new(), cursor: after, more: false })
+    }
+}
+
+impl Notices for Registry {
+    fn publish(&self, _: Notice) {}
+
+    fn subscribe(&self) -> BoxStream<'static, Notice> {
+        stream::pending().boxed()
     }
 }
