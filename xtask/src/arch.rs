@@ -13,6 +13,7 @@ const OUT_OF_CORE: &[&str] = &["tokio", "tonic", "axum", "hyper", "prost", "rusq
 
 /// Crates that only the named members may depend on.
 const RESERVED: &[(&str, &[&str])] = &[
+    ("redis", &["entrepot-redis"]),
     ("rusqlite", &["entrepot-sql"]),
     ("sqlx", &["entrepot-sql"]),
     ("entrepot-sql", &["manifest-index", "auth-token", "entrepot"]),

@@ -9,6 +9,7 @@ mod deny;
 mod e2e;
 mod fuzz;
 mod process;
+mod redis;
 mod rust_tests;
 mod tools;
 
@@ -25,6 +26,7 @@ cargo xtask <command>
   check-arch                    dependency direction, lints, file sizes
   fuzz [seconds]                build and run every fuzz target (30 s each unless told)
   deny                          licences, bans, sources and, where reachable, advisories
+  redis-tests [test arguments]  the tests that need a Redis, on one of their own (Debian package redis-server)
   tools                         install what e2e needs and say what could not be had
 
 Tools and other downloads live in ${ENTREPOT_CACHE:-$HOME/.cache/entrepot}.";
@@ -51,6 +53,7 @@ fn run(args: &[String]) -> Result<()> {
         "check-arch" => arch::run(),
         "fuzz" => fuzz::run(rest),
         "deny" => deny::run(),
+        "redis-tests" => redis::test(rest),
         "tools" => e2e::install(),
         "help" | "--help" | "-h" => {
             println!("{HELP}");

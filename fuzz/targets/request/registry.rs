@@ -3,22 +3,27 @@
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
-use api_gateway::{AccessMode, Gateway, GatewayConfig, Ports};
+use api_gateway::{
+    AccessMode, AdmissionLimits, Gateway, GatewayConfig, Ports, RateLimits, RedirectPolicy, Redirects,
+};
 use async_trait::async_trait;
 use blob_store::Blobs;
 use bytes::Bytes;
-use entrepot_core::ports::auth::{Authorized, Credentials, IssuedToken, TokenRequest};
+use entrepot_core::ports::auth::{Authorized, Credentials, IssuedToken, RightsChanges, TokenRequest};
 use entrepot_core::ports::blobs::{BlobStore, ByteStream, WriterPosition};
 use entrepot_core::ports::index::{LocatedBlob, Referrer, StoredManifest, Visibility};
+use entrepot_core::ports::notices::{Notice, Notices};
 use entrepot_core::ports::uploads::Finish;
 use entrepot_core::ports::{AuthError, BlobLinks, IndexError, ManifestIndex, TokenService, UploadIndex};
 use entrepot_core::{
     Algorithm, Digest, Manifest, MediaType, Page, PageOf, Principal, Reference, RepositoryName, StorageKey, Tag,
-    UploadId,
+    TokenBuckets, UploadId,
 };
 use entrepot_object::MemoryStore;
+use entrepot_runtime::network::Networks;
 use entrepot_runtime::shutdown::{Drain, DrainConfig};
 use entrepot_token::{KeySet, SessionSigner, Signer, SigningKey};
+use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, stream};
 
 pub(crate) const SERVICE: &str = "registry";
@@ -50,7 +55,7 @@ pub(crate) fn signature() -> String {
 pub(crate) fn token() -> String {
     let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
     let scopes = ["repository:team/app:pull,push,delete", "registry:catalog:*"].map(|scope| scope.parse().unwrap());
-    SIGNER.sign(&Principal::User("alice".into()), &scopes, now, 300).unwrap()
+    SIGNER.sign(&Principal::User("alice".into()), &scopes, 0, now, 300).unwrap()
 }
 
 #[derive(Clone)]
@@ -71,14 +76,38 @@ impl Registry {
     }
 
     pub(crate) fn gateway(self, mode: AccessMode) -> Gateway {
-        let config = GatewayConfig { mode, service: SERVICE.into(), public_url: None, tls: true, sessions: sessions() };
+        let config = GatewayConfig {
+            mode,
+            service: SERVICE.into(),
+            public_url: None,
+            tls: true,
+            sessions: sessions(),
+            pull: RedirectPolicy {
+                redirects: Redirects::Never,
+                internal_networks: Networks::default(),
+                internal_domains: Vec::new(),
+                min_bytes: 0,
+            },
+            limits: AdmissionLimits {
+                requests: 100,
+                bytes_in_flight: 1 << 30,
+                tenant_requests: None,
+                tenant_bytes_in_flight: None,
+                queue_timeout: Duration::ZERO,
+                queued: 1,
+            },
+            rates: RateLimits::default(),
+            data_tls: None,
+        };
         let this = Arc::new(self);
         let ports = Ports {
             manifests: this.clone(),
             uploads: this.clone(),
             links: this.clone(),
             blobs: Arc::new(this.blobs.clone()),
-            tokens: this,
+            tokens: this.clone(),
+            notices: this,
+            budget: Arc::new(TokenBuckets::new()),
         };
         Gateway::new(&config, ports, Drain::new(DrainConfig::IMMEDIATE))
     }
@@ -290,5 +319,17 @@ impl TokenService for Registry {
 
     async fn key_set(&self) -> Result<String, AuthError> {
         Ok(KeySet::new([SIGNER.key().public()]).to_json())
+    }
+
+    async fn changes(&self, after: u64) -> Result<RightsChanges, AuthError> {
+        Ok(RightsChanges { changes: Vec::new(), cursor: after, more: false })
+    }
+}
+
+impl Notices for Registry {
+    fn publish(&self, _: Notice) {}
+
+    fn subscribe(&self) -> BoxStream<'static, Notice> {
+        stream::pending().boxed()
     }
 }

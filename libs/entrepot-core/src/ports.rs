@@ -6,6 +6,7 @@ pub mod blobs;
 pub mod budget;
 pub mod garbage;
 pub mod index;
+pub mod notices;
 pub mod uploads;
 
 pub use auth::{AuthError, TokenService};
@@ -13,4 +14,5 @@ pub use blobs::{BlobError, BlobStore};
 pub use budget::RateBudget;
 pub use garbage::GarbageQueue;
 pub use index::{IndexError, ManifestIndex};
+pub use notices::Notices;
 pub use uploads::{BlobLinks, UploadIndex};

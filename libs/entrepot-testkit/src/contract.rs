@@ -7,6 +7,8 @@ pub mod blobs;
 pub mod garbage;
 pub mod index;
 pub mod links;
+pub mod notices;
+pub mod rights;
 pub mod tokens;
 pub mod uploads;
 

@@ -5,3 +5,4 @@
 pub mod builders;
 pub mod certificates;
 pub mod contract;
+pub mod proxy;

@@ -3,7 +3,7 @@
 use entrepot_core::{Actions, Resource, Scope};
 use serde::{Deserialize, Serialize};
 
-/// Unknown claims are let through, so that a newer signer can add some; known ones are all required.
+/// Unknown claims are let through, so that a newer signer can add some; known ones are required, but for `gen`.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Claims {
     /// Always the service name, as is `aud`: the registry issues tokens for itself only.
@@ -15,6 +15,9 @@ pub(crate) struct Claims {
     pub(crate) nbf: u64,
     pub(crate) exp: u64,
     pub(crate) jti: String,
+    /// Generation of rights. Zero, which says the least, where a signer did not write it yet.
+    #[serde(rename = "gen", default)]
+    pub(crate) generation: u64,
     pub(crate) access: Vec<Access>,
 }
 

@@ -42,11 +42,19 @@ impl Signer {
 
     /// A token that gives `principal` these rights from `now` (seconds since 1970) for `lifetime` seconds, at most
     /// [`MAX_LIFETIME`]. A scope without actions is kept: it says that the right was asked for and not granted,
-    /// and of the catalog that it shows what the other scopes let pull.
+    /// and of the catalog that it shows what the other scopes let pull. `generation` is that of the rights: one which
+    /// had been committed before they were read.
     ///
     /// # Errors
     /// [`SignError::TooLarge`] when the scopes do not fit.
-    pub fn sign(&self, principal: &Principal, scopes: &[Scope], now: u64, lifetime: u64) -> Result<String, SignError> {
+    pub fn sign(
+        &self,
+        principal: &Principal,
+        scopes: &[Scope],
+        generation: u64,
+        now: u64,
+        lifetime: u64,
+    ) -> Result<String, SignError> {
         let access: Vec<_> = scopes.iter().map(Access::of).collect();
         if access.len() > MAX_SCOPES {
             return Err(SignError::TooLarge);
@@ -61,6 +69,7 @@ impl Signer {
             nbf: now,
             exp: now.saturating_add(lifetime.min(MAX_LIFETIME)),
             jti: URL_SAFE_NO_PAD.encode(id),
+            generation,
             access,
         };
         let payload = serde_json::to_vec(&claims).map_err(|_| SignError::TooLarge)?;

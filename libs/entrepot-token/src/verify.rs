@@ -28,6 +28,8 @@ pub struct Grant {
     pub expires_at: u64,
     /// The token's own identifier (`jti`), for the audit log.
     pub id: String,
+    /// The generation of rights it was issued from: later changes of its principal's are not in it.
+    pub generation: u64,
 }
 
 impl Grant {
@@ -132,6 +134,6 @@ impl Verifier {
         }
         let principal = claims.sub.parse().map_err(|_| TokenError::Malformed("its subject is not a principal"))?;
         let scopes = claims.access.iter().filter_map(Access::scope).collect();
-        Ok(Grant { principal, scopes, expires_at: claims.exp, id: claims.jti })
+        Ok(Grant { principal, scopes, expires_at: claims.exp, id: claims.jti, generation: claims.generation })
     }
 }

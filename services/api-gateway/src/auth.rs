@@ -7,6 +7,7 @@
 
 mod challenge;
 mod keys;
+mod rights;
 
 use std::slice::from_ref;
 use std::sync::Arc;
@@ -24,6 +25,8 @@ use http::request::Parts;
 
 use self::challenge::Challenges;
 use self::keys::Keys;
+use self::rights::Purpose;
+use self::rights::Rights as ChangedRights;
 use crate::config::{AccessMode, GatewayConfig};
 use crate::error::ApiError;
 
@@ -61,6 +64,7 @@ pub(crate) struct Authenticator {
     mode: AccessMode,
     sessions: SessionSigner,
     keys: Keys,
+    changes: Arc<ChangedRights>,
     tokens: Arc<dyn TokenService>,
     challenges: Challenges,
 }
@@ -71,9 +75,15 @@ impl Authenticator {
             mode: config.mode,
             sessions: config.sessions.clone(),
             keys: Keys::new(&config.service, Arc::clone(&tokens)),
+            changes: ChangedRights::new(Arc::clone(&tokens)),
             tokens,
             challenges: Challenges::new(config),
         }
+    }
+
+    /// Somebody's rights may have changed just now: the next token is checked against a new reading.
+    pub(crate) fn rights_changed(&self) {
+        self.changes.hint();
     }
 
     /// Who calls; any valid credentials will do.
@@ -163,10 +173,16 @@ impl Authenticator {
         let header = header.to_str().unwrap_or_default();
         let (scheme, credentials) = header.split_once(' ').unwrap_or((header, ""));
         if scheme.eq_ignore_ascii_case("bearer") {
-            return match self.keys.verify(credentials.trim(), now()).await? {
-                Ok(grant) => Ok(Caller { principal: grant.principal.clone(), rights: Rights::Token(grant) }),
-                Err(error) => Err(challenge(&describe(error), Some("invalid_token"))),
+            let grant = match self.keys.verify(credentials.trim(), now()).await? {
+                Ok(grant) => grant,
+                Err(error) => return Err(challenge(&describe(error), Some("invalid_token"))),
             };
+            if !self.changes.check(&grant, purpose(scope)).await? {
+                const CHANGED: &str =
+                    "the rights of this account have changed since the token was issued; ask for another";
+                return Err(challenge(CHANGED, Some("invalid_token")));
+            }
+            return Ok(Caller { principal: grant.principal.clone(), rights: Rights::Token(grant) });
         }
         match basic(scheme, credentials) {
             Some(credentials) => self.basic(parts, scope, credentials).await,
@@ -201,6 +217,15 @@ impl Authenticator {
             return self.challenges.refuse(parts, from_ref(scope), &message, Some("insufficient_scope"));
         }
         ApiError::new(ErrorKind::Denied, OciCode::Denied, message)
+    }
+}
+
+/// What a request that asks for `scope` is about to do.
+fn purpose(scope: Option<&Scope>) -> Purpose {
+    let writes = |scope: &Scope| scope.actions.contains(Action::Push) || scope.actions.contains(Action::Delete);
+    match scope {
+        Some(scope) if scope.resource != Resource::Catalog && writes(scope) => Purpose::Write,
+        _ => Purpose::Read,
     }
 }
 

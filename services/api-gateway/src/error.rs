@@ -154,8 +154,15 @@ fn shorten(text: &str) -> String {
 
 impl From<IndexError> for ApiError {
     fn from(error: IndexError) -> Self {
-        let answer = Self::of(&error);
-        match &error {
+        Self::of_index(&error)
+    }
+}
+
+impl ApiError {
+    /// As from the error itself, which other requests may have got too.
+    pub(crate) fn of_index(error: &IndexError) -> Self {
+        let answer = Self::of(error);
+        match error {
             IndexError::ReferencesMissing(digests) => {
                 answer.with_detail("missing", digests.iter().take(20).map(ToString::to_string).collect::<Vec<_>>())
             }

@@ -6,9 +6,10 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
-use entrepot_core::TokenBuckets;
+use entrepot_core::ports::notices::{Notice, Notices};
 use entrepot_core::ports::{BlobLinks, BlobStore, ManifestIndex, RateBudget, TokenService, UploadIndex};
 use entrepot_runtime::shutdown::Drain;
+use futures_util::StreamExt;
 use http::header::HeaderName;
 use http::{HeaderValue, Method, Response};
 
@@ -19,6 +20,7 @@ use crate::config::GatewayConfig;
 use crate::connector::Connector;
 use crate::error::ApiError;
 use crate::handlers;
+use crate::lookups::Lookups;
 use crate::query::Query;
 use crate::redirect::RedirectPolicy;
 use crate::room::Room;
@@ -38,6 +40,10 @@ pub struct Ports {
     pub blobs: Arc<dyn BlobStore>,
     /// Tokens and credentials.
     pub tokens: Arc<dyn TokenService>,
+    /// Hints to and from other processes.
+    pub notices: Arc<dyn Notices>,
+    /// What may be asked for in a time, shared with other processes where that is possible.
+    pub budget: Arc<dyn RateBudget>,
 }
 
 /// The OCI Distribution API over the [`Ports`]. Cheap to clone.
@@ -48,6 +54,7 @@ pub(crate) struct Inner {
     pub(crate) ports: Ports,
     pub(crate) auth: Authenticator,
     pub(crate) caches: Caches,
+    pub(crate) lookups: Lookups,
     pub(crate) data: DataClient,
     pub(crate) redirects: RedirectPolicy,
     pub(crate) admission: Admission,
@@ -57,25 +64,33 @@ pub(crate) struct Inner {
 }
 
 impl Gateway {
-    /// A gateway over `ports` whose rates are its own. While `drain` runs, no new upload is started.
+    /// A gateway over `ports`. While `drain` runs, no new upload is started.
     pub fn new(config: &GatewayConfig, ports: Ports, drain: Drain) -> Self {
-        Self::with_budget(config, ports, drain, Arc::new(TokenBuckets::new()))
-    }
-
-    /// The same with rates that others may share.
-    pub fn with_budget(config: &GatewayConfig, ports: Ports, drain: Drain, budget: Arc<dyn RateBudget>) -> Self {
         let auth = Authenticator::new(config, Arc::clone(&ports.tokens));
+        let caches = Caches::new();
+        let rates = Rates::new(config.rates, Arc::clone(&ports.budget));
+        let lookups = Lookups::new(Arc::clone(&ports.manifests), Arc::clone(&ports.links), caches.clone());
         Self(Arc::new(Inner {
             ports,
             auth,
-            caches: Caches::new(),
+            caches,
+            lookups,
             data: DataClient::new(Connector::new(config.data_tls.clone())),
             redirects: config.pull.clone(),
             admission: Admission::new(config.limits),
-            rates: Rates::new(config.rates, budget),
+            rates,
             manifest_room: Room::new(),
             drain,
         }))
+    }
+
+    /// Hears what other processes tell, for as long as it runs. Without it a deletion or a change of rights elsewhere
+    /// counts here some seconds later.
+    pub async fn listen(self) {
+        let mut notices = self.0.ports.notices.subscribe();
+        while let Some(notice) = notices.next().await {
+            self.0.hear(notice);
+        }
     }
 
     /// Every path below `/v2`; other paths are answered with 404 in the OCI error format.
@@ -98,6 +113,21 @@ async fn look_up(State(gateway): State<Gateway>, request: Request, next: Next) -
     match gateway.0.admission.admit(Ask::LOOK_UP).await {
         Ok(_permit) => next.run(request).await,
         Err(error) => error.into_response(),
+    }
+}
+
+impl Inner {
+    fn hear(&self, notice: Notice) {
+        match notice {
+            Notice::ManifestDeleted(repository, digest) => self.caches.manifests.forget(&(repository, digest)),
+            Notice::BlobDeleted(repository, digest) => self.caches.forget_blob(&(repository, digest)),
+            Notice::RightsChanged => self.auth.rights_changed(),
+            Notice::Missed => {
+                self.caches.doubt();
+                self.auth.rights_changed();
+            }
+            Notice::GarbageQueued => {}
+        }
     }
 }
 

@@ -9,7 +9,10 @@ pub(crate) mod tags;
 pub(crate) mod uploads;
 
 use axum::body::Body;
-use entrepot_core::{Action, RepositoryName};
+use entrepot_core::error::Classify;
+use entrepot_core::ports::IndexError;
+use entrepot_core::ports::notices::Notice;
+use entrepot_core::{Action, ErrorKind, RepositoryName};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 
@@ -36,6 +39,13 @@ impl Call<'_> {
         let caller = self.gateway.auth.authorize(self.parts, repository, action).await?;
         self.gateway.rates.request(|| repository.tenant(), &caller.principal).await?;
         Ok(caller)
+    }
+
+    /// Tells the other gateways of a deletion; also of one whose answer got lost.
+    pub(crate) fn tell_unless_unknown(&self, result: &Result<(), IndexError>, notice: Notice) {
+        if !result.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+            self.gateway.ports.notices.publish(notice);
+        }
     }
 
     pub(crate) fn is_head(&self) -> bool {

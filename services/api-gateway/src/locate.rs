@@ -1,47 +1,48 @@
 //! From a digest to the bytes, while garbage is collected.
 
+use entrepot_core::ports::IndexError;
 use entrepot_core::ports::index::LocatedBlob;
-use entrepot_core::ports::{BlobLinks, IndexError};
 use entrepot_core::{Digest, RepositoryName};
 
 use crate::caches::Caches;
 use crate::error::ApiError;
+use crate::lookups::Lookups;
 
 /// Runs `read` on where the blob is; it answers `None` when there are no bytes under the key.
 ///
 /// The key that is remembered may have been deleted while the blob lives on under a new one: then, and only then, the
 /// index is asked and the reading done once more.
 pub(crate) async fn locate<T, F>(
+    lookups: &Lookups,
     caches: &Caches,
-    links: &dyn BlobLinks,
     (repository, digest): (&RepositoryName, Digest),
     read: impl Fn(LocatedBlob) -> F,
 ) -> Result<T, ApiError>
 where
     F: Future<Output = Result<Option<T>, ApiError>>,
 {
-    if let Some(blob) = caches.location(repository, digest) {
-        if let Some(answer) = read(blob).await? {
-            return Ok(answer);
-        }
-        caches.forget_location(repository, digest);
-    }
-    let seen = caches.seen();
-    let blob = links.locate(repository, digest).await?;
+    let blob = lookups.location(repository, digest).await?;
     if let Some(answer) = read(blob).await? {
-        caches.keep_location(seen, repository, digest, blob);
+        return Ok(answer);
+    }
+    let key = (repository.clone(), digest);
+    caches.forget_blob(&key);
+    let blob = lookups.location(repository, digest).await?;
+    if let Some(answer) = read(blob).await? {
         return Ok(answer);
     }
     // Deleted since it was located, or lost: keys are no business of the client's.
+    caches.forget_blob(&key);
     tracing::error!(repo.name = %repository, blob.digest = %digest, blob.key = %blob.key, "no bytes for {digest}");
     Err(IndexError::BlobUnknown(digest).into())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use std::sync::{Arc, Mutex};
 
     use async_trait::async_trait;
+    use entrepot_core::ports::BlobLinks;
     use entrepot_core::{Algorithm, OciCode, StorageKey};
 
     use super::*;
@@ -73,11 +74,13 @@ mod tests {
     async fn r14_a_swept_key_is_looked_up_again_once() {
         let (old, new) = (StorageKey::random(), StorageKey::random());
         let (repository, digest) = ("team/app".parse().unwrap(), Digest::of(Algorithm::Sha256, b"abc"));
-        let (caches, links) = (Caches::new(), Moving(Mutex::new(vec![new, new, old])));
+        let (manifests, caches, _) = crate::lookups::tests::setup();
+        let links = Arc::new(Moving(Mutex::new(vec![new, new, old])));
+        let lookups = Lookups::new(manifests, links, caches.clone());
         let tried = Mutex::new(Vec::new());
         let swept = Mutex::new(Vec::new());
         let get = || {
-            locate(&caches, &links, (&repository, digest), |blob: LocatedBlob| {
+            locate(&lookups, &caches, (&repository, digest), |blob: LocatedBlob| {
                 tried.lock().unwrap().push(blob.key);
                 std::future::ready(Ok((!swept.lock().unwrap().contains(&blob.key)).then_some(blob.key)))
             })

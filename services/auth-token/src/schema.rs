@@ -55,4 +55,25 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
         CREATE INDEX auth_refresh_token_used ON auth_refresh_token (account, used_at)
     ",
     },
+    Migration {
+        version: 3,
+        name: "changes of rights",
+        sql: "
+        -- One row. Each change locks it, as the last thing it does before its commit, so that generations are counted up
+        -- in the order of commits.
+        CREATE TABLE auth_generation (
+            id {int} NOT NULL PRIMARY KEY CHECK (id = 1),
+            generation {int} NOT NULL
+        ) {keyed};
+        INSERT INTO auth_generation (id, generation) VALUES (1, 0);
+
+        -- the last change of each subject, as in auth_grant, forgotten when no older token can be valid any more
+        CREATE TABLE auth_change (
+            subject {text} NOT NULL PRIMARY KEY,
+            generation {int} NOT NULL,
+            changed_at {int} NOT NULL
+        ) {keyed};
+        CREATE INDEX auth_change_generation ON auth_change (generation)
+    ",
+    },
 ];

@@ -13,7 +13,7 @@ use entrepot_core::{
     Action, Actions, Principal, Resource, Scope,
     ports::{
         AuthError, TokenService,
-        auth::{Authorized, Credentials, IssuedToken, TokenRequest},
+        auth::{Authorized, Credentials, IssuedToken, RightsChanges, TokenRequest},
     },
 };
 use entrepot_sql::{Database, SqlError};
@@ -30,6 +30,7 @@ use crate::{
     secret::{NoRandomness, Purpose, Secret},
     store::{
         accounts::{FindAccount, StoredAccount},
+        changes::{ListChanges, ReadGeneration},
         grants::{FindPullable, FindRights},
         refresh::{AddRefreshToken, UseRefreshToken},
     },
@@ -180,6 +181,14 @@ impl Auth {
         Ok(granted)
     }
 
+    /// Read before the account and its rights: a change that comes between is one that the token may not know.
+    async fn generation(&self) -> Result<u64, AuthError> {
+        match self.0.config.mode {
+            Mode::Open => Ok(0),
+            Mode::Managed => self.0.database.read_key(ReadGeneration).await.map_err(unavailable),
+        }
+    }
+
     async fn rights(
         &self,
         principal: &Principal,
@@ -203,18 +212,20 @@ impl Auth {
 impl TokenService for Auth {
     async fn issue(&self, request: TokenRequest) -> Result<IssuedToken, AuthError> {
         self.check_request(&request)?;
+        let generation = self.generation().await?;
         let session = self.authenticate(&request).await?;
         let granted = self.granted(&session.principal, &request.scopes).await?;
         let issued_at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let lifetime = self.0.config.token_lifetime.as_secs().clamp(1, MAX_LIFETIME);
         let keys = self.0.keys.keys().await?;
-        let token =
-            keys.signer.sign(&session.principal, &granted, issued_at, lifetime).map_err(|error| match error {
+        let token = keys.signer.sign(&session.principal, &granted, generation, issued_at, lifetime).map_err(
+            |error| match error {
                 SignError::TooLarge => {
                     AuthError::InvalidRequest("the scopes do not fit into one token; ask for fewer".into())
                 }
                 error => AuthError::Internal(error.into()),
-            })?;
+            },
+        )?;
         Ok(IssuedToken {
             token,
             expires_in: Duration::from_secs(lifetime),
@@ -232,6 +243,10 @@ impl TokenService for Auth {
 
     async fn key_set(&self) -> Result<String, AuthError> {
         Ok(self.0.keys.keys().await?.published.to_string())
+    }
+
+    async fn changes(&self, after: u64) -> Result<RightsChanges, AuthError> {
+        self.0.database.read(ListChanges(after)).await.map_err(unavailable)
     }
 }
 

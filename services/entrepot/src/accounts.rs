@@ -106,6 +106,15 @@ pub(crate) enum AccountCommand {
     Grant(GrantCommand),
 }
 
+impl AccountCommand {
+    fn only_looks(&self) -> bool {
+        matches!(
+            self,
+            Self::User(UserCommand::List) | Self::Robot(RobotCommand::List) | Self::Grant(GrantCommand::List)
+        )
+    }
+}
+
 impl From<UserCommand> for AccountCommand {
     fn from(command: UserCommand) -> Self {
         Self::User(command)
@@ -129,12 +138,16 @@ pub(crate) async fn run(config: &Config, command: AccountCommand) -> anyhow::Res
     crate::embedded::create_directory(&config.data_dir)?;
     let database = accounts_database(&config.data_dir)?;
     let admin = Admin::open(database.clone()).await?;
+    let changes = !command.only_looks();
     let output = match command {
         AccountCommand::User(command) => user(&admin, command).await,
         AccountCommand::Robot(command) => robot(&admin, command).await,
         AccountCommand::Grant(command) => grant(&admin, command).await,
     };
     database.close().await.context("the change is stored, but the database was not closed cleanly")?;
+    if changes && output.is_ok() {
+        crate::notices::tell_of_rights(config).await?;
+    }
     output
 }
 

@@ -3,6 +3,7 @@
 mod internal;
 mod limits;
 mod pull;
+mod redis;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ use entrepot_runtime::telemetry::{LogFormat, TelemetryConfig};
 
 pub use self::internal::Internal;
 pub use self::limits::Limits;
+pub use self::redis::Redis;
 
 /// Every setting, read and checked.
 #[derive(Clone, Debug)]
@@ -38,6 +40,8 @@ pub struct Config {
     pub internal: Internal,
     /// Collection of what nothing names any more.
     pub gc: Gc,
+    /// What only saves waiting.
+    pub redis: Redis,
     /// Logs and traces.
     pub telemetry: TelemetryConfig,
     /// How the process ends.
@@ -143,6 +147,7 @@ impl Config {
             auth: Auth::read(&mut reader),
             internal: Internal::read(&mut reader),
             gc: Gc::read(&mut reader),
+            redis: Redis::read(&mut reader),
             telemetry: telemetry(&mut reader, role),
             drain: drain(&mut reader, role),
         };

@@ -56,8 +56,17 @@ pub async fn build(config: &Config, process: &mut Process) -> anyhow::Result<Rou
     let index = Arc::new(open_index(&config.data_dir, process).await?);
     let tokens = crate::fleet::open_tokens(config, process).await?;
 
-    crate::fleet::collect(config, process, index.clone(), blobs.clone());
-    let ports = Ports { manifests: index.clone(), uploads: index.clone(), links: index, blobs, tokens: tokens.clone() };
+    let shared = crate::notices::open(config, process)?;
+    crate::fleet::collect(config, process, index.clone(), blobs.clone(), &shared.notices);
+    let ports = Ports {
+        manifests: index.clone(),
+        uploads: index.clone(),
+        links: index,
+        blobs,
+        tokens: tokens.clone(),
+        notices: shared.notices,
+        budget: shared.budget,
+    };
     Ok(public_router(config, &secret, ports, tokens, None, process))
 }
 
@@ -85,6 +94,11 @@ pub(crate) fn public_router(
     let reporting = gateway.clone();
     process.background("load metrics", async move {
         reporting.report_load().await;
+        Ok(())
+    });
+    let listening = gateway.clone().listen();
+    process.background("notices", async move {
+        listening.await;
         Ok(())
     });
     let tokens = gateway.admit(auth_token::token_routes(tokens).layer(map_request(tell_address)));

@@ -7,7 +7,7 @@ use anyhow::{Context, anyhow};
 use api_gateway::{AccessMode, Ports};
 use auth_token::{Auth, AuthConfig, Mode};
 use axum::Router;
-use entrepot_core::ports::{BlobStore, GarbageQueue, TokenService};
+use entrepot_core::ports::{BlobStore, GarbageQueue, Notices, TokenService};
 use entrepot_proto::InternalSecret;
 use entrepot_proto::client::{
     BlobLinksGrpcClient, BlobStoreGrpcClient, ClientConfig, Connection, Endpoint, GarbageQueueGrpcClient,
@@ -63,23 +63,31 @@ pub async fn run(role: Role, config: Config) -> anyhow::Result<()> {
 fn api_gateway(config: &Config, process: &mut Process) -> anyhow::Result<()> {
     let listeners = bind("http.listen", &config.http.listen)?;
     let tls = process.tls(config)?;
+    let router = gateway_router(config, process)?;
+    process.serve("http", listeners, config.http.options, tls.as_ref(), router);
+    Ok(())
+}
+
+/// What the public port of a gateway serves.
+pub(crate) fn gateway_router(config: &Config, process: &mut Process) -> anyhow::Result<Router> {
     let (internal, secret) = secret(config)?;
     let peers = Peers { tls: process.internal_tls(config)?, secret: internal };
     let index = peers.connect("internal.manifest_index", &config.internal.manifest_index)?;
     let blobs = peers.connect("internal.blob_store", &config.internal.blob_store)?;
     let tokens = peers.connect("internal.auth_token", &config.internal.auth_token)?;
     let tokens = Arc::new(TokenServiceGrpcClient::new(&tokens));
+    let shared = crate::notices::open(config, process)?;
     let ports = Ports {
         manifests: Arc::new(ManifestIndexGrpcClient::new(&index)),
         uploads: Arc::new(UploadIndexGrpcClient::new(&index)),
         links: Arc::new(BlobLinksGrpcClient::new(&index)),
         blobs: Arc::new(BlobStoreGrpcClient::new(&blobs)),
         tokens: tokens.clone(),
+        notices: shared.notices,
+        budget: shared.budget,
     };
     let data_tls = peers.tls.map(|tls| tls.data_client);
-    let router = public_router(config, &secret, ports, tokens, data_tls, process);
-    process.serve("http", listeners, config.http.options, tls.as_ref(), router);
-    Ok(())
+    Ok(public_router(config, &secret, ports, tokens, data_tls, process))
 }
 
 fn blob_store(config: &Config, process: &mut Process) -> anyhow::Result<()> {
@@ -117,7 +125,8 @@ fn gc_worker(config: &Config, process: &mut Process) -> anyhow::Result<()> {
     let index = peers.connect("internal.manifest_index", &config.internal.manifest_index)?;
     let blobs = peers.connect("internal.blob_store", &config.internal.blob_store)?;
     let queue = Arc::new(GarbageQueueGrpcClient::new(&index));
-    collect(config, process, queue, Arc::new(BlobStoreGrpcClient::new(&blobs)));
+    let notices = crate::notices::open(config, process)?.notices;
+    collect(config, process, queue, Arc::new(BlobStoreGrpcClient::new(&blobs)), &notices);
     Ok(())
 }
 
@@ -139,10 +148,18 @@ pub(crate) fn grpc_options() -> ServeOptions {
 }
 
 /// Runs a garbage worker for as long as the process.
-pub(crate) fn collect(config: &Config, process: &mut Process, queue: Arc<dyn GarbageQueue>, blobs: Arc<dyn BlobStore>) {
+pub(crate) fn collect(
+    config: &Config,
+    process: &mut Process,
+    queue: Arc<dyn GarbageQueue>,
+    blobs: Arc<dyn BlobStore>,
+    notices: &Arc<dyn Notices>,
+) {
     let settings =
         WorkerConfig { interval: config.gc.interval, upload_idle: config.gc.upload_idle, ..WorkerConfig::default() };
-    process.background("gc-worker", Worker::new(queue, blobs, settings).run());
+    let worker = Worker::new(queue, blobs, settings);
+    crate::notices::wake(process, notices, worker.poke());
+    process.background("gc-worker", worker.run());
 }
 
 /// The token service over `<data_dir>/auth.db`. Shared with the commands that add users and grants while it runs.

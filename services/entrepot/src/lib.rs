@@ -8,6 +8,7 @@ pub mod cli;
 pub mod config;
 pub mod embedded;
 pub mod fleet;
+mod notices;
 pub mod process;
 mod secret;
 #[cfg(feature = "testing")]

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "only tests call this module, and a panic is how they fail")]
 
 pub mod fleet;
+mod gateways;
 pub mod http;
 mod poll;
 
@@ -35,15 +36,19 @@ use crate::fleet::{Signer, accounts_database, open_tokens};
 use crate::process::{Process, bind};
 use crate::secret;
 
+pub use self::gateways::TestGateways;
 pub use self::poll::poll;
 
 /// How the services reach each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Topology {
     /// As `entrepot serve` does: every port is the service itself.
     Local,
     /// As in a fleet: every port is a gRPC client, blobs are read through the data port.
     Grpc,
+    /// A gateway of [`TestGateways`], and nothing else.
+    Gateway,
 }
 
 /// A registry that is about to be started.
@@ -66,7 +71,7 @@ impl Builder {
         self.source.set("storage.data_dir", directory.path().display().to_string());
         let (config, _) = Config::read(&self.source, Role::Embedded).unwrap();
         let running = Some(Running::start(self.topology, &config).unwrap());
-        TestRegistry { topology: self.topology, config, directory, running }
+        TestRegistry { topology: self.topology, config, directory: Arc::new(directory), running }
     }
 }
 
@@ -74,7 +79,7 @@ impl Builder {
 pub struct TestRegistry {
     topology: Topology,
     config: Config,
-    directory: TempDir,
+    directory: Arc<TempDir>,
     running: Option<Running>,
 }
 
@@ -180,9 +185,14 @@ impl TestRegistry {
         self.start_again();
     }
 
+    /// Ends it as SIGKILL does: whatever it is doing is dropped.
+    pub fn kill(&mut self) {
+        self.running.take().unwrap().runtime.shutdown_timeout(Duration::from_secs(10));
+    }
+
     /// Drops whatever the registry is doing and starts again on the same directory, at another port.
     pub fn kill_and_restart(&mut self) {
-        self.running.take().unwrap().runtime.shutdown_timeout(Duration::from_secs(10));
+        self.kill();
         self.start_again();
     }
 
@@ -218,6 +228,7 @@ impl Running {
         Self::launch(config, None, async |process| match topology {
             Topology::Local => embedded::build(config, process).await,
             Topology::Grpc => over_grpc(config, process).await,
+            Topology::Gateway => crate::fleet::gateway_router(config, process),
         })
     }
 
@@ -273,12 +284,15 @@ async fn over_grpc(config: &Config, process: &mut Process) -> anyhow::Result<Rou
     let tokens = connect(services().token_service(tokens));
     let index = connect(services().manifest_index(index.clone()).upload_index(index.clone()).blob_links(index));
     let tokens = Arc::new(TokenServiceGrpcClient::new(&tokens));
+    let shared = crate::notices::open(config, process)?;
     let ports = Ports {
         manifests: Arc::new(ManifestIndexGrpcClient::new(&index)),
         uploads: Arc::new(UploadIndexGrpcClient::new(&index)),
         links: Arc::new(BlobLinksGrpcClient::new(&index)),
         blobs: Arc::new(BlobStoreGrpcClient::new(&blobs)),
         tokens: tokens.clone(),
+        notices: shared.notices,
+        budget: shared.budget,
     };
     Ok(public_router(config, &secret, ports, tokens, None, process))
 }

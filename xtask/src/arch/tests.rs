@@ -70,6 +70,7 @@ fn the_intended_graph_has_no_breach() {
 fn each_forbidden_edge_is_one_breach() {
     let cases: &[(&[Edge], &str)] = &[
         (&[("entrepot-core", "wrapper", None), ("wrapper", "tokio", None)], "entrepot-core reaches tokio"),
+        (&[("blob-store", "redis", None)], "blob-store depends on redis"),
         (&[("blob-store", "rusqlite", None)], "blob-store depends on rusqlite"),
         (&[("blob-store", "entrepot-sql", None)], "blob-store depends on entrepot-sql"),
         (&[("blob-store", "manifest-index", None)], "blob-store (Service)"),

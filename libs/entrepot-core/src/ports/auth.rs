@@ -73,12 +73,36 @@ pub struct Authorized {
     pub granted: Vec<Scope>,
 }
 
-/// Issues tokens and publishes the keys to verify them.
+/// One change of what somebody may do: a grant given, replaced or taken away, an account removed, a secret changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RightsChange {
+    /// Whose rights changed; [`Principal::Anonymous`] stands for everybody's.
+    pub subject: Principal,
+    /// Which change it was: they are counted up as they are committed.
+    pub generation: u64,
+}
+
+/// A part of the list of changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RightsChanges {
+    /// The last change of each principal that changed since, oldest first.
+    pub changes: Vec<RightsChange>,
+    /// From where to go on.
+    pub cursor: u64,
+    /// True when there is more already.
+    pub more: bool,
+}
+
+/// Issues tokens, publishes the keys to verify them, and tells whose rights have changed since.
 ///
 /// # Contract
 /// - Granted is requested ∩ allowed, decided for each scope by itself; nothing granted is still a
 ///   valid token (the registry then answers 403 with a reason), never an error.
 /// - Unknown users and wrong passwords cost the same time and give the same error.
+/// - A token says which generation of rights had been committed before anything was read for it. One that says less
+///   than the generation of a later change of its principal, or of everybody, may say too much.
+/// - A change that was acknowledged before a call of `changes` is in its answer (or in the next parts of it) for
+///   [`CHANGES_KEPT`], which no token outlives on a clock that is less than an hour off.
 #[async_trait]
 pub trait TokenService: Send + Sync + 'static {
     /// Issues a token.
@@ -89,7 +113,13 @@ pub trait TokenService: Send + Sync + 'static {
 
     /// The public keys as a JSON Web Key Set (RFC 7517), current first.
     async fn key_set(&self) -> Result<String, AuthError>;
+
+    /// The changes of rights after the generation `after`: 0 at first, later the `cursor` of the last answer.
+    async fn changes(&self, after: u64) -> Result<RightsChanges, AuthError>;
 }
+
+/// How long a change of rights is told of.
+pub const CHANGES_KEPT: Duration = Duration::from_secs(2 * 3600);
 
 /// Why auth-token did not do it.
 #[derive(Debug, thiserror::Error)]

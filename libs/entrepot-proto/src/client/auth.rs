@@ -1,5 +1,5 @@
 use async_trait::async_trait;
-use entrepot_core::ports::auth::{AuthError, Authorized, IssuedToken, TokenRequest, TokenService};
+use entrepot_core::ports::auth::{AuthError, Authorized, IssuedToken, RightsChanges, TokenRequest, TokenService};
 
 use super::{Connection, Intercepted, Peer};
 use crate::pb::auth::v1 as pb;
@@ -39,5 +39,10 @@ impl TokenService for TokenServiceGrpcClient {
         let request = pb::GetKeySetRequest {};
         let response: pb::GetKeySetResponse = self.peer.unary(self.client().get_key_set(request)).await?;
         Ok(response.jwks)
+    }
+
+    async fn changes(&self, after: u64) -> Result<RightsChanges, AuthError> {
+        let request = pb::ListChangesRequest { after };
+        self.peer.unary(self.client().list_changes(request)).await.map(RightsChanges::from)
     }
 }

@@ -35,4 +35,12 @@ impl pb::token_service_server::TokenService for Server {
         let jwks = self.tokens.key_set().await.map_err(|error| to_status(&error))?;
         Ok(Response::new(pb::GetKeySetResponse { jwks }))
     }
+
+    async fn list_changes(
+        &self,
+        request: Request<pb::ListChangesRequest>,
+    ) -> Result<Response<pb::ListChangesResponse>, Status> {
+        let changes = self.tokens.changes(request.into_inner().after).await.map_err(|error| to_status(&error))?;
+        Ok(Response::new(changes.into()))
+    }
 }

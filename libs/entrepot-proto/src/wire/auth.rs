@@ -2,12 +2,13 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use entrepot_core::ports::auth::{Authorized, Credentials, IssuedToken, TokenRequest};
-use entrepot_core::{Action, Resource, Scope};
+use entrepot_core::ports::auth::{Authorized, Credentials, IssuedToken, RightsChange, RightsChanges, TokenRequest};
+use entrepot_core::{Action, Principal, Resource, Scope};
 
 use super::{WireError, convert_all, millis, parse, required};
 use crate::pb::auth::v1 as pb;
 use crate::pb::auth::v1::credentials::{Anonymous, Kind, Password};
+use crate::pb::auth::v1::list_changes_response::{Change, change::Subject};
 use crate::pb::auth::v1::scope::{Catalog, Resource as WireResource};
 
 impl From<Credentials> for pb::Credentials {
@@ -153,5 +154,31 @@ impl TryFrom<pb::AuthorizeResponse> for Authorized {
 
     fn try_from(response: pb::AuthorizeResponse) -> Result<Self, WireError> {
         Ok(Self { principal: required(response.principal, "principal")?, granted: convert_all(response.granted)? })
+    }
+}
+
+impl From<RightsChanges> for pb::ListChangesResponse {
+    fn from(changes: RightsChanges) -> Self {
+        let change = |change: RightsChange| Change {
+            subject: Some(Subject::Principal(change.subject.into())),
+            generation: change.generation,
+        };
+        Self { changes: changes.changes.into_iter().map(change).collect(), cursor: changes.cursor, more: changes.more }
+    }
+}
+
+impl From<pb::ListChangesResponse> for RightsChanges {
+    fn from(response: pb::ListChangesResponse) -> Self {
+        // A subject of a newer peer may be anybody: everybody asks again, and nobody keeps a right that is gone.
+        let subject = |subject: Option<Subject>| match subject {
+            Some(Subject::Principal(principal)) => Principal::try_from(principal).unwrap_or(Principal::Anonymous),
+            None => Principal::Anonymous,
+        };
+        let change = |change: Change| RightsChange { subject: subject(change.subject), generation: change.generation };
+        Self {
+            changes: response.changes.into_iter().map(change).collect(),
+            cursor: response.cursor,
+            more: response.more,
+        }
     }
 }

@@ -98,3 +98,13 @@ fn a_short_time_does_not_become_none() {
     assert_eq!(millis(Duration::from_millis(1500)), 1500);
     assert_eq!(millis(Duration::MAX), u64::MAX);
 }
+
+#[test]
+fn a_change_of_an_unknown_kind_is_one_of_everybodys() {
+    use crate::pb::auth::v1::{ListChangesResponse, list_changes_response::Change};
+    use entrepot_core::ports::auth::RightsChanges;
+
+    let change = Change { subject: None, generation: 3 };
+    let response = ListChangesResponse { changes: vec![change], cursor: 3, more: false };
+    assert_eq!(RightsChanges::from(response).changes[0].subject, Principal::Anonymous);
+}

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use entrepot_core::ports::auth::{AuthError, Authorized, IssuedToken, TokenRequest, TokenService};
+use entrepot_core::ports::auth::{AuthError, Authorized, IssuedToken, RightsChanges, TokenRequest, TokenService};
 use entrepot_core::ports::blobs::{Appended, BlobError, BlobSource, BlobStore, ByteStream, WriterPosition};
 use entrepot_core::ports::garbage::{Garbage, GarbageQueue};
 use entrepot_core::ports::index::{IndexError, LocatedBlob, ManifestIndex, Referrer, StoredManifest, Visibility};
@@ -287,5 +287,9 @@ impl TokenService for Script {
 
     async fn key_set(&self) -> Result<String, AuthError> {
         self.take("key_set".to_owned())
+    }
+
+    async fn changes(&self, after: u64) -> Result<RightsChanges, AuthError> {
+        self.take(format!("changes {after}"))
     }
 }

@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use entrepot_core::PageOf;
-use entrepot_core::ports::auth::{AuthError, Authorized, Credentials, IssuedToken, TokenRequest, TokenService};
+use entrepot_core::ports::auth::{
+    AuthError, Authorized, Credentials, IssuedToken, RightsChange, RightsChanges, TokenRequest, TokenService,
+};
 use entrepot_core::ports::blobs::{Appended, BlobError, BlobSource, BlobStore, ByteStream};
 use entrepot_core::ports::garbage::{Garbage, GarbageQueue};
 use entrepot_core::ports::index::{IndexError, LocatedBlob, ManifestIndex, StoredManifest};
@@ -215,6 +217,20 @@ proptest! {
 
             script.answer(auth(token.clone()));
             assert_eq!(clients.tokens.key_set().await.unwrap(), token);
+        });
+    }
+
+    #[test]
+    fn rights(
+        after in any::<u64>(), cursor in any::<u64>(), more in any::<bool>(),
+        changes in vec((principal(), any::<u64>()), 0..5),
+    ) {
+        run(|script, clients| async move {
+            let changes = changes.into_iter().map(|(subject, generation)| RightsChange { subject, generation });
+            let changes = RightsChanges { changes: changes.collect(), cursor, more };
+            script.answer(auth(changes.clone()));
+            assert_eq!(clients.tokens.changes(after).await.unwrap(), changes);
+            assert_eq!(script.last(), format!("changes {after}"));
         });
     }
 }

@@ -6,7 +6,8 @@ use super::Cache;
 use crate::Grant;
 
 fn grant(id: usize) -> Arc<Grant> {
-    Arc::new(Grant { principal: Principal::Anonymous, scopes: Vec::new(), expires_at: 1, id: id.to_string() })
+    let id = id.to_string();
+    Arc::new(Grant { principal: Principal::Anonymous, scopes: Vec::new(), expires_at: 1, id, generation: 0 })
 }
 
 #[test]

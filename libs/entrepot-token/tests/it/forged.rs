@@ -84,7 +84,8 @@ impl Forge {
 #[test]
 fn the_unchanged_token_is_good() {
     let forge = Forge::new();
-    forge.verifier().verify(&forge.good(), NOW).unwrap();
+    let grant = forge.verifier().verify(&forge.good(), NOW).unwrap();
+    assert_eq!(grant.generation, 0, "a signer that writes none knows of no change");
 }
 
 /// Wishes about how to verify, none of them ours to grant.
@@ -289,7 +290,7 @@ proptest! {
     fn no_changed_character_passes(at in 0_usize..600, with in "[A-Za-z0-9_.-]") {
         let key = SigningKey::generate().unwrap();
         let verifier = Verifier::new("registry.test", KeySet::new([key.public()]));
-        let good = Signer::new(key, "registry.test").sign(&Principal::Anonymous, &[], NOW, 300).unwrap();
+        let good = Signer::new(key, "registry.test").sign(&Principal::Anonymous, &[], 0, NOW, 300).unwrap();
         let at = at % good.len();
         let mut changed = good.clone();
         changed.replace_range(at..=at, &with);

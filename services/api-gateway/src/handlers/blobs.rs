@@ -6,6 +6,7 @@ use axum::body::Body;
 use entrepot_core::ports::BlobError;
 use entrepot_core::ports::blobs::BlobSource;
 use entrepot_core::ports::index::LocatedBlob;
+use entrepot_core::ports::notices::Notice;
 use entrepot_core::range::{ByteRange, RangeSet, Selection};
 use entrepot_core::{Action, Digest, RepositoryName};
 use entrepot_runtime::serve::Peer;
@@ -41,7 +42,7 @@ pub(crate) async fn get(
     let caller = call.authorize(repository, Action::Pull).await?;
     let gateway = call.gateway;
     let read = |blob| answer(call, &caller, repository, digest, blob);
-    locate(&gateway.caches, &*gateway.ports.links, (repository, digest), read).await
+    locate(&gateway.lookups, &gateway.caches, (repository, digest), read).await
 }
 
 /// The answer from one key; `None` when it has no bytes.
@@ -145,10 +146,8 @@ pub(crate) async fn delete(
 ) -> Result<Response<Body>, ApiError> {
     call.authorize(repository, Action::Delete).await?;
     let result = call.gateway.ports.links.unlink(repository, digest).await;
-    if let Some(blob) = call.gateway.caches.location(repository, digest) {
-        call.gateway.caches.forget_source(blob.key);
-    }
-    call.gateway.caches.forget_location(repository, digest);
+    call.gateway.caches.forget_blob(&(repository.clone(), digest));
+    call.tell_unless_unknown(&result, Notice::BlobDeleted(repository.clone(), digest));
     result?;
     Ok(empty(StatusCode::ACCEPTED, []))
 }

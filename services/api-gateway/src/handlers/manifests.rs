@@ -1,18 +1,17 @@
 //! `/v2/<name>/manifests/<reference>`
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use entrepot_core::manifest::{MAX_MANIFEST_BYTES, ManifestError};
 use entrepot_core::ports::BlobError;
 use entrepot_core::ports::blobs::BodyError;
+use entrepot_core::ports::notices::Notice;
 use entrepot_core::{Action, Algorithm, Digest, Manifest, MediaType, Reference, RepositoryName, Tag};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, LOCATION};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use super::{CONTENT_DIGEST, Call, empty};
-use crate::caches::CachedManifest;
 use crate::error::ApiError;
 use crate::{body, conditions, location};
 
@@ -30,10 +29,11 @@ pub(crate) async fn get(
 ) -> Result<Response<Body>, ApiError> {
     call.authorize(repository, Action::Pull).await?;
     let manifest = match reference {
-        Reference::Digest(digest) => load(call, repository, *digest).await?,
+        Reference::Digest(digest) => call.gateway.lookups.manifest(&(repository.clone(), *digest)).await?,
         // The tag is looked up at its owner every time: a moved tag is visible at once, everywhere.
         Reference::Tag(_) => {
-            load(call, repository, call.gateway.ports.manifests.resolve(repository, reference).await?).await?
+            let digest = call.gateway.ports.manifests.resolve(repository, reference).await?;
+            call.gateway.lookups.named_manifest(&(repository.clone(), digest)).await?
         }
     };
     let unchanged = conditions::is_unchanged(&call.parts.headers, &manifest.etag);
@@ -50,17 +50,6 @@ pub(crate) async fn get(
         headers.insert(CONTENT_LENGTH, HeaderValue::from(manifest.payload.len()));
     }
     Ok(response)
-}
-
-async fn load(call: &Call<'_>, repository: &RepositoryName, digest: Digest) -> Result<Arc<CachedManifest>, ApiError> {
-    if let Some(manifest) = call.gateway.caches.manifest(repository, digest) {
-        return Ok(manifest);
-    }
-    let seen = call.gateway.caches.seen();
-    let stored = call.gateway.ports.manifests.get_manifest(repository, digest).await?;
-    let manifest = Arc::new(CachedManifest::from(stored));
-    call.gateway.caches.keep_manifest(seen, repository, digest, &manifest);
-    Ok(manifest)
 }
 
 pub(crate) async fn put(
@@ -155,7 +144,8 @@ pub(crate) async fn delete(
     call.authorize(repository, Action::Delete).await?;
     let result = call.gateway.ports.manifests.delete_manifest(repository, reference).await;
     if let Reference::Digest(digest) = reference {
-        call.gateway.caches.forget_manifest(repository, *digest);
+        call.gateway.caches.manifests.forget(&(repository.clone(), *digest));
+        call.tell_unless_unknown(&result, Notice::ManifestDeleted(repository.clone(), *digest));
     }
     result?;
     Ok(empty(StatusCode::ACCEPTED, []))

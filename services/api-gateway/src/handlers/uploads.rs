@@ -3,6 +3,7 @@
 use axum::body::Body;
 use entrepot_core::content_range::ContentRange;
 use entrepot_core::ports::blobs::{ByteStream, WriterPosition};
+use entrepot_core::ports::notices::Notice;
 use entrepot_core::ports::uploads::Finish;
 use entrepot_core::ports::{BlobError, IndexError};
 use entrepot_core::{Action, Algorithm, Digest, RepositoryName, Resource, UploadId};
@@ -177,6 +178,8 @@ async fn release(call: &Call<'_>, session: Session<'_>, position: &WriterPositio
     if let Err(error) = call.gateway.ports.uploads.release(repository, id, Some(position.epoch), keep).await {
         let error = entrepot_runtime::telemetry::Chain(&error);
         tracing::warn!(%error, upload.id = %id, "a failed upload could not be released");
+    } else if !keep {
+        call.gateway.ports.notices.publish(Notice::GarbageQueued);
     }
 }
 
@@ -203,6 +206,7 @@ pub(crate) async fn cancel(
 ) -> Result<Response<Body>, ApiError> {
     authorize_session(call, repository, id).await?;
     call.gateway.ports.uploads.release(repository, id, None, false).await?;
+    call.gateway.ports.notices.publish(Notice::GarbageQueued);
     Ok(empty(StatusCode::NO_CONTENT, []))
 }
 

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use entrepot_sql::{Row, SqlError, Transaction, Tx, params};
 
+use super::changes;
 use crate::account::{Account, AccountKind, AccountName};
 
 /// What a login is checked against.
@@ -69,6 +70,7 @@ impl Transaction for SetSecret {
         if changed == 1 {
             let sql = "DELETE FROM auth_refresh_token WHERE account = $1";
             tx.execute(sql, params![self.name.as_str()]).await?;
+            changes::record(tx, &self.kind.principal(&self.name)).await?;
         }
         Ok(changed == 1)
     }
@@ -84,11 +86,16 @@ impl Transaction for RemoveAccount {
     type Error = SqlError;
 
     async fn run(&self, tx: &mut dyn Tx) -> Result<bool, SqlError> {
-        for kind in [AccountKind::User, AccountKind::Robot] {
-            let subject = kind.principal(&self.0).to_string();
-            tx.execute("DELETE FROM auth_grant WHERE subject = $1", params![&subject]).await?;
+        let principals = [AccountKind::User, AccountKind::Robot].map(|kind| kind.principal(&self.0));
+        for principal in &principals {
+            tx.execute("DELETE FROM auth_grant WHERE subject = $1", params![&principal.to_string()]).await?;
         }
         let removed = tx.execute("DELETE FROM auth_account WHERE name = $1", params![self.0.as_str()]).await?;
+        if removed == 1 {
+            for principal in &principals {
+                changes::record(tx, principal).await?;
+            }
+        }
         Ok(removed == 1)
     }
 }

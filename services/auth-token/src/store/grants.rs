@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use entrepot_core::{Action, Actions, Principal};
 use entrepot_sql::{Row, SqlError, Transaction, Tx, list, params};
 
+use super::changes;
 use crate::pattern::Pattern;
 
 /// A standing right.
@@ -71,13 +72,21 @@ impl Transaction for AddGrant {
 
     async fn run(&self, tx: &mut dyn Tx) -> Result<(), SqlError> {
         let Grant { subject, pattern, actions } = &self.0;
+        let sql = "SELECT actions FROM auth_grant WHERE subject = $1 AND pattern = $2 {update}";
+        let before = tx.query_opt(sql, params![&subject.to_string(), pattern.as_str()]).await?;
+        if let Some(before) = before
+            && self::actions(&before)? == *actions
+        {
+            // Given again by somebody who makes sure of it: nobody needs another token.
+            return Ok(());
+        }
         tx.execute(
             "INSERT INTO auth_grant (subject, pattern, actions) VALUES ($1, $2, $3)
              ON CONFLICT (subject, pattern) DO UPDATE SET actions = excluded.actions",
             params![&subject.to_string(), pattern.as_str(), &actions.to_string()],
         )
         .await?;
-        Ok(())
+        changes::record(tx, subject).await
     }
 }
 
@@ -95,6 +104,9 @@ impl Transaction for RemoveGrant {
     async fn run(&self, tx: &mut dyn Tx) -> Result<bool, SqlError> {
         let sql = "DELETE FROM auth_grant WHERE subject = $1 AND pattern = $2";
         let removed = tx.execute(sql, params![&self.subject.to_string(), self.pattern.as_str()]).await?;
+        if removed == 1 {
+            changes::record(tx, &self.subject).await?;
+        }
         Ok(removed == 1)
     }
 }

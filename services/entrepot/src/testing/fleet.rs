@@ -210,12 +210,15 @@ impl Storage {
         let connect = || Connection::open(&peer);
         let (index, blobs, tokens) = (connect()?, connect()?, connect()?);
         let tokens = Arc::new(TokenServiceGrpcClient::new(&tokens));
+        let shared = crate::notices::open(config, process)?;
         let ports = Ports {
             manifests: Arc::new(ManifestIndexGrpcClient::new(&index)),
             uploads: Arc::new(UploadIndexGrpcClient::new(&index)),
             links: Arc::new(BlobLinksGrpcClient::new(&index)),
             blobs: Arc::new(BlobStoreGrpcClient::new(&blobs)),
             tokens: tokens.clone(),
+            notices: shared.notices,
+            budget: shared.budget,
         };
         let data_tls = self.tls.as_ref().map(|tls| tls.data_client.clone());
         Ok(public_router(config, &self.secret, ports, tokens, data_tls, process))
