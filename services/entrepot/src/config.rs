@@ -1,5 +1,7 @@
 //! The one configuration schema of all services: see `docs/configuration.md`, which is made from it.
 
+mod s3;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,6 +13,8 @@ use entrepot_runtime::serve::ServeOptions;
 use entrepot_runtime::shutdown::DrainConfig;
 use entrepot_runtime::telemetry::{LogFormat, TelemetryConfig};
 
+pub use self::s3::BlobStorage;
+
 /// Every setting, read and checked.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -20,6 +24,8 @@ pub struct Config {
     pub admin_listen: Vec<SocketAddr>,
     /// Where embedded storage lies.
     pub data_dir: PathBuf,
+    /// Where blobs lie.
+    pub blobs: BlobStorage,
     /// Who may do what.
     pub auth: Auth,
     /// How the services of a fleet reach each other.
@@ -145,6 +151,7 @@ impl Config {
                 PathBuf::from("./entrepot-data"),
                 "Directory of embedded storage; one process owns it.",
             ),
+            blobs: BlobStorage::read(&mut reader),
             auth: Auth::read(&mut reader),
             internal: Internal::read(&mut reader),
             gc: Gc::read(&mut reader),
@@ -181,7 +188,8 @@ impl Config {
             );
         }
         let unspecified = self.internal.data_listen.first().is_some_and(|address| address.ip().is_unspecified());
-        if role == Role::BlobStore && self.internal.data_url.is_none() && unspecified {
+        let files = matches!(self.blobs, BlobStorage::Files);
+        if role == Role::BlobStore && files && self.internal.data_url.is_none() && unspecified {
             reader.reject(
                 "internal.data_url",
                 "is needed where internal.data_listen is no address that api-gateway can reach",

@@ -10,5 +10,6 @@ pub mod embedded;
 pub mod fleet;
 pub mod process;
 mod secret;
+mod storage;
 #[cfg(feature = "testing")]
 pub mod testing;

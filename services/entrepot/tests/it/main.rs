@@ -4,6 +4,7 @@
 mod support;
 
 mod base;
+mod buckets;
 mod configuration;
 mod deletes;
 mod errors;
