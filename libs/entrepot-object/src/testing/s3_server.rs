@@ -100,6 +100,11 @@ impl S3Server {
         self.backend.state().asked.get(operation).copied().unwrap_or_default()
     }
 
+    /// The encryption asked for with each object and multipart upload: `aws:kms` and the key, or nothing.
+    pub fn encryption(&self) -> Vec<String> {
+        self.backend.state().encryption.clone()
+    }
+
     /// Answers every request from now on with `403 RequestTimeTooSkewed`, and the like, or none.
     pub fn refuse(&self, code: Option<&'static str>) {
         self.backend.state().refusing = code;

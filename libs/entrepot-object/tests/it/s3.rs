@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use entrepot_object::{
-    Durability, ListQuery, ListScope, ObjectError, ObjectRead, ObjectStore, S3Options, S3Store, WriterState,
+    Durability, ListQuery, ListScope, ObjectError, ObjectRead, ObjectStore, S3Encryption, S3Options, S3Store,
+    WriterState,
 };
 
 use crate::s3_support::{Bucket, PART, append, bytes, contents, unsealed, write};
@@ -55,6 +56,44 @@ async fn a_tail_is_stored_before_a_durable_checkpoint_answers_and_dropped_when_s
     }
     store.seal(&key, 6, &state).await.unwrap();
     assert_eq!(bucket.tails(), 0);
+}
+
+/// Each state has a tail of its own, also of one writer.
+#[tokio::test]
+async fn a_later_tail_does_not_take_the_place_of_an_earlier_one() {
+    let bucket = Bucket::start().await;
+    let store = bucket.store().await;
+    let key = key("two-tails");
+    let mut writer = store.open_writer(&key, 1, &WriterState::start()).await.unwrap();
+    let mut states = Vec::new();
+    for salt in [1, 2] {
+        write(&mut *writer, &bytes(10, salt)).await;
+        states.push(writer.checkpoint(Durability::Durable).await.unwrap());
+    }
+    let other = bucket.store().await;
+    drop(other.open_writer(&key, 2, &states[0]).await.unwrap());
+    other.seal(&key, 3, &states[1]).await.unwrap();
+    assert!(contents(&other, &key).await == [bytes(10, 1), bytes(10, 2)].concat());
+}
+
+#[tokio::test]
+async fn encryption_is_asked_for_with_each_object() {
+    for (encryption, expected) in [
+        (S3Encryption::Bucket, ""),
+        (S3Encryption::S3, "AES256"),
+        (S3Encryption::Kms { key_id: None }, "aws:kms"),
+        (S3Encryption::Kms { key_id: Some("a-key".to_owned()) }, "aws:kms a-key"),
+    ] {
+        let bucket = Bucket::start().await;
+        let store = S3Store::new(&S3Options { encryption, ..bucket.options() }).await;
+        for size in [10, 2 * PART] {
+            let key = key(&format!("secret-{size}"));
+            let state = append(&store, &key, 1, &WriterState::start(), &bytes(size, 0)).await;
+            store.seal(&key, 2, &state).await.unwrap();
+        }
+        // A tail and its object, a multipart.
+        assert_eq!(bucket.server.encryption(), [expected; 3]);
+    }
 }
 
 #[tokio::test]

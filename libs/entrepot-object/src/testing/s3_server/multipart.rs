@@ -21,6 +21,7 @@ impl Backend {
     ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
         let mut state = self.state();
         state.admit("CreateMultipartUpload", &input.bucket)?;
+        state.encrypt(input.server_side_encryption.as_ref(), input.ssekms_key_id.as_deref());
         let id = state.next_id();
         let upload = Upload { begun: SystemTime::now(), parts: BTreeMap::new() };
         state.uploads.insert((input.key.clone(), id.clone()), upload);

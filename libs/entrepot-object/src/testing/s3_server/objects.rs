@@ -16,6 +16,7 @@ impl S3 for Backend {
         let bytes = body(input.body, input.checksum_crc32c.as_deref()).await?;
         let mut state = self.state();
         state.admit("PutObject", &input.bucket)?;
+        state.encrypt(input.server_side_encryption.as_ref(), input.ssekms_key_id.as_deref());
         let answer = PutObjectOutput { e_tag: Some(etag(&bytes)), ..Default::default() };
         state.store(&input.key, bytes, input.if_none_match.as_ref())?;
         Ok(S3Response::new(answer))

@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use futures_util::TryStreamExt;
-use s3s::dto::{ETag, ETagCondition, StreamingBlob, Timestamp};
+use s3s::dto::{ETag, ETagCondition, ServerSideEncryption, StreamingBlob, Timestamp};
 use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
 
 /// Everything, behind one lock.
@@ -17,6 +17,7 @@ pub(super) struct State {
     pub(super) objects: BTreeMap<String, Stored>,
     pub(super) uploads: BTreeMap<(String, String), Upload>,
     pub(super) asked: HashMap<&'static str, usize>,
+    pub(super) encryption: Vec<String>,
     pub(super) refusing: Option<&'static str>,
     pub(super) overwrites: bool,
     pub(super) least_part: usize,
@@ -43,6 +44,7 @@ impl State {
             objects: BTreeMap::new(),
             uploads: BTreeMap::new(),
             asked: HashMap::new(),
+            encryption: Vec::new(),
             refusing: None,
             overwrites: false,
             least_part,
@@ -57,6 +59,12 @@ impl State {
             return Err(S3Error::new(S3ErrorCode::from_bytes(code.as_bytes()).unwrap_or(S3ErrorCode::AccessDenied)));
         }
         if bucket == super::BUCKET { Ok(()) } else { Err(s3_error!(NoSuchBucket)) }
+    }
+
+    /// Takes note of the encryption that was asked for.
+    pub(super) fn encrypt(&mut self, kind: Option<&ServerSideEncryption>, key_id: Option<&str>) {
+        let words = kind.map(ServerSideEncryption::as_str).into_iter().chain(key_id);
+        self.encryption.push(words.collect::<Vec<_>>().join(" "));
     }
 
     /// A name for one more upload.
