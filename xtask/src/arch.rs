@@ -13,6 +13,8 @@ const OUT_OF_CORE: &[&str] = &["tokio", "tonic", "axum", "hyper", "prost", "rusq
 
 /// Crates that only the named members may depend on.
 const RESERVED: &[(&str, &[&str])] = &[
+    ("aws-config", &["entrepot-object"]),
+    ("aws-sdk-s3", &["entrepot-object"]),
     ("redis", &["entrepot-redis"]),
     ("rusqlite", &["entrepot-sql"]),
     ("sqlx", &["entrepot-sql"]),

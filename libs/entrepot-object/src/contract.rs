@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::FileExt;
 
 use bytes::Bytes;
+use futures_util::TryStreamExt;
 
 use crate::{Durability, ListQuery, ListScope, ObjectError, ObjectKey, ObjectRead, ObjectStore, WriterState};
 
@@ -51,9 +52,17 @@ async fn put(store: &dyn ObjectStore, key: &ObjectKey, bytes: &'static [u8]) {
     store.seal(key, 1, &state).await.unwrap();
 }
 
-/// All bytes of an opened object.
+/// All bytes of an opened object, wherever it is.
+pub async fn fetch(read: &ObjectRead) -> Result<Vec<u8>, ObjectError> {
+    let ObjectRead::Remote(object) = read else { return Ok(contents(read)) };
+    let frames = object.read(0..object.size()).await?;
+    Ok(frames.map_ok(|frame| frame.to_vec()).try_concat().await.unwrap())
+}
+
+/// All bytes of an object opened on this machine.
 pub fn contents(read: &ObjectRead) -> Vec<u8> {
     match read {
+        ObjectRead::Remote(object) => panic!("{object:?} where bytes were expected"),
         ObjectRead::File { file, size } => {
             let mut bytes = vec![0; usize::try_from(*size).unwrap()];
             file.read_exact_at(&mut bytes, 0).unwrap();
@@ -76,7 +85,7 @@ pub async fn writes_seals_and_reads(store: &dyn ObjectStore) {
     assert!(matches!(store.stat(&key).await, Err(ObjectError::NotFound { .. })), "unsealed bytes were stated");
     store.seal(&key, 1, &state).await.unwrap();
     let read = store.open(&key).await.unwrap();
-    assert_eq!((contents(&read).as_slice(), read.size()), (&b"container"[..], 9));
+    assert_eq!((fetch(&read).await.unwrap().as_slice(), read.size()), (&b"container"[..], 9));
     assert_eq!(store.stat(&key).await.unwrap().size, 9);
     let directory: ObjectKey = "data/basic".parse().unwrap();
     assert!(matches!(store.open(&directory).await, Err(ObjectError::NotFound { .. })), "a prefix is no object");
@@ -89,8 +98,8 @@ pub async fn an_empty_object_is_an_object(store: &dyn ObjectStore) {
     let state = writer.checkpoint(Durability::Durable).await.unwrap();
     store.seal(&written, 1, &state).await.unwrap();
     store.seal(&unwritten, 1, &WriterState::start()).await.unwrap();
-    assert_eq!(contents(&store.open(&written).await.unwrap()), b"");
-    assert_eq!(contents(&store.open(&unwritten).await.unwrap()), b"");
+    assert_eq!(fetch(&store.open(&written).await.unwrap()).await.unwrap(), b"");
+    assert_eq!(fetch(&store.open(&unwritten).await.unwrap()).await.unwrap(), b"");
 }
 
 /// What was written after the last checkpoint does not count.
@@ -103,7 +112,7 @@ pub async fn resuming_drops_what_was_not_acknowledged(store: &dyn ObjectStore) {
     drop(first);
     let state = append(store, &key, 2, &state, b"resumed").await;
     store.seal(&key, 2, &state).await.unwrap();
-    assert_eq!(contents(&store.open(&key).await.unwrap()), b"kept,resumed");
+    assert_eq!(fetch(&store.open(&key).await.unwrap()).await.unwrap(), b"kept,resumed");
 }
 
 /// Two writers never mix bytes.
@@ -120,7 +129,7 @@ pub async fn a_newer_writer_fences_the_older(store: &dyn ObjectStore) {
         new.write(vec![Bytes::from_static(b"new")]).await.unwrap();
         let state = new.checkpoint(Durability::Durable).await.unwrap();
         store.seal(&key, newer, &state).await.unwrap();
-        assert_eq!(contents(&store.open(&key).await.unwrap()), b"new");
+        assert_eq!(fetch(&store.open(&key).await.unwrap()).await.unwrap(), b"new");
     }
 }
 
@@ -139,7 +148,7 @@ pub async fn an_older_epoch_is_refused(store: &dyn ObjectStore) {
     new.write(vec![Bytes::from_static(b"undisturbed")]).await.unwrap();
     let state = new.checkpoint(Durability::Durable).await.unwrap();
     store.seal(&key, 7, &state).await.unwrap();
-    assert_eq!(contents(&store.open(&key).await.unwrap()), b"undisturbed");
+    assert_eq!(fetch(&store.open(&key).await.unwrap()).await.unwrap(), b"undisturbed");
 }
 
 /// A sealed object never changes.
@@ -149,7 +158,8 @@ pub async fn sealing_ends_writing_and_may_be_repeated(store: &dyn ObjectStore) {
     writer.write(vec![Bytes::from_static(b"final")]).await.unwrap();
     let state = writer.checkpoint(Durability::Durable).await.unwrap();
     store.seal(&key, 1, &state).await.unwrap();
-    store.seal(&key, 1, &state).await.unwrap();
+    let repeat = store.seal(&key, 1, &state).await;
+    assert!(matches!(repeat, Ok(()) | Err(ObjectError::AlreadySealed { .. })), "{repeat:?}");
     store.seal(&key, 2, &WriterState { offset: 5, driver: Bytes::new() }).await.unwrap();
     let other = store.seal(&key, 2, &WriterState { offset: 4, ..state.clone() }).await;
     assert!(matches!(other, Err(ObjectError::AlreadySealed { .. })), "{other:?}");
@@ -157,7 +167,7 @@ pub async fn sealing_ends_writing_and_may_be_repeated(store: &dyn ObjectStore) {
     let again = store.open_writer(&key, 2, &state).await;
     assert!(matches!(again, Err(ObjectError::AlreadySealed { .. })), "{again:?}");
     store.abort(&key, 9, &state).await.unwrap();
-    assert_eq!(contents(&store.open(&key).await.unwrap()), b"final");
+    assert_eq!(fetch(&store.open(&key).await.unwrap()).await.unwrap(), b"final");
 }
 
 /// Bytes behind the offset that is sealed are not part of the object.
@@ -168,7 +178,7 @@ pub async fn sealing_takes_only_what_was_acknowledged(store: &dyn ObjectStore) {
     let state = writer.checkpoint(Durability::AtSeal).await.unwrap();
     writer.write(vec![Bytes::from_static(b" and no")]).await.unwrap();
     store.seal(&key, 1, &state).await.unwrap();
-    assert_eq!(contents(&store.open(&key).await.unwrap()), b"yes");
+    assert_eq!(fetch(&store.open(&key).await.unwrap()).await.unwrap(), b"yes");
 }
 
 /// A writer that gives up frees its space and no more, and not that of a writer that came after it.
@@ -195,7 +205,7 @@ pub async fn taking_back_leaves_what_was_acknowledged(store: &dyn ObjectStore) {
     assert!(matches!(late, Err(ObjectError::Fenced { .. })), "{late:?}");
     let state = new.checkpoint(Durability::Durable).await.unwrap();
     store.seal(&key, 2, &state).await.unwrap();
-    assert_eq!(contents(&store.open(&key).await.unwrap()), b"kept,continued");
+    assert_eq!(fetch(&store.open(&key).await.unwrap()).await.unwrap(), b"kept,continued");
 }
 
 /// Nothing is left of an aborted upload, and its writer is cut off.
@@ -224,7 +234,12 @@ pub async fn deleting_may_be_repeated_and_spares_readers(store: &dyn ObjectStore
     store.delete(&self::key("delete", "never/was")).await.unwrap();
     assert!(matches!(store.open(&key).await, Err(ObjectError::NotFound { .. })));
     assert!(matches!(store.stat(&key).await, Err(ObjectError::NotFound { .. })));
-    assert_eq!(contents(&read), b"short-lived");
+    match fetch(&read).await {
+        Ok(bytes) => assert_eq!(bytes, b"short-lived"),
+        Err(gone) => {
+            assert!(matches!((&read, &gone), (ObjectRead::Remote(_), ObjectError::NotFound { .. })), "{gone:?}");
+        }
+    }
 }
 
 /// No guess is made about state that does not fit.
@@ -239,7 +254,7 @@ pub async fn foreign_or_lost_state_is_refused(store: &dyn ObjectStore) {
     assert!(matches!(refused, Err(ObjectError::Discarded { offset: 6, .. })), "{refused:?}");
     let state = append(store, &key, 3, &state, b"6").await;
     store.seal(&key, 3, &state).await.unwrap();
-    assert_eq!(contents(&store.open(&key).await.unwrap()), b"123456");
+    assert_eq!(fetch(&store.open(&key).await.unwrap()).await.unwrap(), b"123456");
 }
 
 /// Hashing again from the start is possible before sealing.
@@ -247,9 +262,13 @@ pub async fn a_writer_reads_back_what_it_wrote(store: &dyn ObjectStore) {
     let key = key("back", "one");
     let state = append(store, &key, 1, &WriterState::start(), b"first ").await;
     let mut writer = store.open_writer(&key, 2, &state).await.unwrap();
-    assert_eq!(contents(&writer.read_back().await.unwrap()), b"first ");
-    writer.write(vec![Bytes::from_static(b"second")]).await.unwrap();
-    assert_eq!(contents(&writer.read_back().await.unwrap()), b"first second");
+    for (more, expected) in [(&b""[..], &b"first "[..]), (b"second", b"first second")] {
+        writer.write(vec![Bytes::from_static(more)]).await.unwrap();
+        match writer.read_back().await {
+            Ok(read) => assert_eq!(fetch(&read).await.unwrap(), expected),
+            Err(unreadable) => assert!(matches!(unreadable, ObjectError::Unreadable { .. }), "{unreadable:?}"),
+        }
+    }
     store.abort(&key, 9, &state).await.unwrap();
 }
 

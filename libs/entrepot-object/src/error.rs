@@ -46,6 +46,12 @@ pub enum ObjectError {
         /// The key written to.
         key: ObjectKey,
     },
+    /// This store cannot give bytes back before they are sealed.
+    #[error("what was written to {key} cannot be read before it is sealed")]
+    Unreadable {
+        /// The key written to.
+        key: ObjectKey,
+    },
     /// Storage is full or over quota. Nothing past the last checkpoint was kept.
     #[error("no space left to write {key}")]
     NoSpace {
@@ -55,8 +61,8 @@ pub enum ObjectError {
         #[source]
         source: io::Error,
     },
-    /// Too many files or writers are open. Try again later.
-    #[error("too many open objects to {action} {key}")]
+    /// There is too much to do already, or the store is being left alone for a while. Try again later.
+    #[error("too busy to {action} {key}")]
     Busy {
         /// What was tried.
         action: &'static str,

@@ -5,6 +5,7 @@
 //!
 //! - [`ObjectStore`] is the port; its documentation is the contract.
 //! - [`FsStore`] keeps objects in one directory of a local filesystem.
+//! - [`S3Store`] keeps them in a bucket of S3, shared by any number of processes.
 //! - [`MemoryStore`] keeps them in memory, for tests and throw-away registries.
 
 #[cfg(feature = "contract")]
@@ -13,6 +14,8 @@ mod error;
 mod fs;
 mod key;
 mod memory;
+mod remote;
+mod s3;
 mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -23,6 +26,8 @@ pub use fs::{FaultHook, FsOp};
 pub use fs::{FsOptions, FsStore};
 pub use key::{KeyError, ObjectKey};
 pub use memory::MemoryStore;
+pub use remote::{Frames, RangeFrames, RangeSource, RemoteObject};
+pub use s3::{CheckError, S3Credentials, S3Encryption, S3Options, S3Store};
 pub use store::{
     Durability, ListQuery, ListScope, ObjectEntry, ObjectMeta, ObjectRead, ObjectStore, ObjectWriter, WRITE_ALIGNMENT,
     WriterState,

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::{ObjectError, ObjectKey};
+use crate::{ObjectError, ObjectKey, RemoteObject};
 
 /// What disks and filesystems want addresses and offsets to be multiples of when bytes bypass the page cache.
 pub const WRITE_ALIGNMENT: usize = 4096;
@@ -30,8 +30,10 @@ pub const WRITE_ALIGNMENT: usize = 4096;
 /// - **Durability**: what a [`Durability::Durable`] checkpoint or `seal` answered outlives a crash
 ///   and a power cut. A failed flush is final: the bytes are discarded, and the upload answers
 ///   [`ObjectError::Discarded`] from then on, for nobody can tell what reached the disk.
-/// - **Repeats**: `seal`, `abort` and `delete` may be repeated and then succeed again.
-///   After an [`ObjectError::Io`] it is unknown whether the operation took place: repeat it.
+/// - **Repeats**: `seal`, `abort` and `delete` may be repeated and then succeed again, but see [`seal`](Self::seal).
+///   After an [`ObjectError::Io`] or [`ObjectError::Busy`] it is unknown whether the operation took place: repeat it.
+/// - **Shared stores**: where several processes work on one store, an older writer in another of them may still send
+///   bytes. They never get into the object of a newer one; at worst the newer one is [`ObjectError::Discarded`].
 #[async_trait]
 pub trait ObjectStore: Debug + Send + Sync + 'static {
     /// Starts writing `key` at the offset of `resume`.
@@ -49,7 +51,9 @@ pub trait ObjectStore: Debug + Send + Sync + 'static {
     /// off; `epoch` must be no lower than the last writer's.
     ///
     /// A repeat after success makes sure of the durability again and succeeds; it needs no driver notes. It
-    /// fails with `AlreadySealed` if its offset is not the object's size.
+    /// fails with `AlreadySealed` if its offset is not the object's size. A store that others share may fail with
+    /// `AlreadySealed` for a repeat *with* notes too, even where the first reply got lost on the way: it cannot tell
+    /// whose bytes it holds. A caller that can, by their digest, then repeats without notes.
     async fn seal(&self, key: &ObjectKey, epoch: u64, state: &WriterState) -> Result<(), ObjectError>;
 
     /// Cuts off any writer and drops the bytes of an unsealed upload. No effect on a sealed object
@@ -57,7 +61,8 @@ pub trait ObjectStore: Debug + Send + Sync + 'static {
     /// `state` is the last one known, or the start, for drivers that keep parts elsewhere.
     async fn abort(&self, key: &ObjectKey, epoch: u64, state: &WriterState) -> Result<(), ObjectError>;
 
-    /// Opens a sealed object. What is returned stays readable when the object is deleted meanwhile.
+    /// Opens a sealed object. What is returned stays readable when the object is deleted meanwhile, unless it is
+    /// [`ObjectRead::Remote`].
     async fn open(&self, key: &ObjectKey) -> Result<ObjectRead, ObjectError>;
 
     /// Size and age of a sealed object.
@@ -90,6 +95,8 @@ pub trait ObjectWriter: Debug + Send {
     async fn checkpoint(&mut self, durability: Durability) -> Result<WriterState, ObjectError>;
 
     /// Opens the bytes written so far, for a caller that must see them again.
+    ///
+    /// Fails with [`ObjectError::Unreadable`] where they can be read only once they are sealed.
     async fn read_back(&mut self) -> Result<ObjectRead, ObjectError>;
 
     /// Ends the writer and frees what it wrote after its last [`Durability::Durable`] checkpoint, or after
@@ -137,6 +144,8 @@ pub enum ObjectRead {
     },
     /// The whole object in memory.
     Bytes(Bytes),
+    /// An object elsewhere, to be read in ranges.
+    Remote(RemoteObject),
 }
 
 impl ObjectRead {
@@ -145,6 +154,7 @@ impl ObjectRead {
         match self {
             Self::File { size, .. } => *size,
             Self::Bytes(bytes) => bytes.len() as u64,
+            Self::Remote(object) => object.size(),
         }
     }
 }

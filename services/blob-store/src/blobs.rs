@@ -1,25 +1,20 @@
 //! The port.
 
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use entrepot_core::ports::blobs::{Appended, BlobError, BlobSource, BlobStore, ByteStream, WriterPosition};
 use entrepot_core::{Algorithm, Digest, Page, PageOf, StorageKey};
-use entrepot_object::{
-    Durability, ListQuery, ListScope, ObjectError, ObjectKey, ObjectRead, ObjectStore, ObjectWriter, WriterState,
-};
+use entrepot_object::{Durability, ListQuery, ListScope, ObjectError, ObjectKey, ObjectRead, ObjectStore, WriterState};
 use entrepot_runtime::telemetry::Chain;
 
 use crate::attempt::Attempt;
 use crate::hasher::Hasher;
 use crate::intake::Intake;
 use crate::pipeline::pump;
+use crate::rehash::{hash_again, hasher_at};
 use crate::writer_state::{Saved, encode};
-
-/// Read buffer when stored bytes have to be hashed again.
-const READ_BUFFER: usize = 1 << 20;
 
 /// The [`BlobStore`] port over an object store. Clones share the store.
 #[derive(Clone, Debug)]
@@ -45,12 +40,13 @@ impl Blobs {
         let known = saved.take_hasher(expected.algorithm());
         let (state, hasher) = match known {
             // The usual end of a chunked upload: nothing to write, nothing to open.
-            Some(hasher) if intake.is_empty().await? => (saved.writer, hasher),
+            Some(hasher) if intake.is_empty().await? => (saved.writer, Some(hasher)),
             known => {
                 let open = Open { key, epoch: position.epoch, from: &saved.writer };
                 self.write(open, known, expected.algorithm(), intake, Durability::AtSeal).await?
             }
         };
+        let Some(hasher) = hasher else { return self.seal_unseen(key, position.epoch, &state, expected).await };
         let actual = hasher.finish();
         if actual != *expected {
             self.store.abort(key, position.epoch, &state).await.map_err(failed)?;
@@ -60,7 +56,27 @@ impl Blobs {
         Ok(state.offset)
     }
 
-    /// Writes the whole body, or leaves nothing of it.
+    /// Seals bytes whose hash is not known, where the store shows them only then, and looks.
+    ///
+    /// Nobody reads the object meanwhile: its key is told to others when this has answered.
+    async fn seal_unseen(
+        &self,
+        key: &ObjectKey,
+        epoch: u64,
+        state: &WriterState,
+        expected: &Digest,
+    ) -> Result<u64, BlobError> {
+        self.store.seal(key, epoch, state).await.map_err(failed)?;
+        let read = self.store.open(key).await.map_err(failed)?;
+        let actual = hash_again(expected.algorithm(), read).await?.finish();
+        if actual != *expected {
+            self.store.delete(key).await.map_err(failed)?;
+            return Err(BlobError::DigestMismatch { expected: *expected, actual });
+        }
+        Ok(state.offset)
+    }
+
+    /// Writes the whole body, or leaves nothing of it. The hash is `None` if it can be made only of sealed bytes.
     async fn write(
         &self,
         open: Open<'_>,
@@ -68,13 +84,15 @@ impl Blobs {
         algorithm: Algorithm,
         intake: &mut Intake,
         durability: Durability,
-    ) -> Result<(WriterState, Hasher), BlobError> {
+    ) -> Result<(WriterState, Option<Hasher>), BlobError> {
         let writer = self.store.open_writer(open.key, open.epoch, open.from).await.map_err(failed)?;
         let mut attempt = Attempt::new(writer);
         let written = async {
             let hasher = hasher_at(known, algorithm, &mut *attempt).await?;
+            let known = hasher.is_some();
+            let hasher = hasher.unwrap_or_else(|| Hasher::new(algorithm));
             let hasher = pump(intake, &mut *attempt, hasher).await?;
-            Ok((attempt.checkpoint(durability).await.map_err(failed)?, hasher))
+            Ok((attempt.checkpoint(durability).await.map_err(failed)?, known.then_some(hasher)))
         }
         .await;
         match written {
@@ -110,7 +128,7 @@ impl BlobStore for Blobs {
         let open = Open { key: &key, epoch: position.epoch, from: &saved.writer };
         let mut intake = Intake::new(body);
         let (state, hasher) = self.write(open, known, position.algorithm, &mut intake, Durability::Durable).await?;
-        Ok(Appended { offset: state.offset, state: encode(&state, &hasher) })
+        Ok(Appended { offset: state.offset, state: encode(&state, hasher.as_ref()) })
     }
 
     async fn seal(&self, position: WriterPosition, body: ByteStream, expected: Digest) -> Result<u64, BlobError> {
@@ -131,6 +149,7 @@ impl BlobStore for Blobs {
         match self.store.open(&object_key(key)).await.map_err(failed)? {
             ObjectRead::File { file, size } => Ok(BlobSource::File { file, size }),
             ObjectRead::Bytes(bytes) => Ok(BlobSource::Memory(bytes)),
+            ObjectRead::Remote(object) => Ok(BlobSource::Url { url: object.url().to_owned(), size: object.size() }),
             other => Err(BlobError::Internal(format!("no way to serve {other:?}").into())),
         }
     }
@@ -162,42 +181,6 @@ struct Open<'a> {
 
 fn object_key(key: StorageKey) -> ObjectKey {
     key.to_string().parse().expect("a storage key is hexadecimal digits, dashes and slashes")
-}
-
-/// The hash at the writer's offset: the known one, or the stored bytes hashed again.
-async fn hasher_at(
-    known: Option<Hasher>,
-    algorithm: Algorithm,
-    writer: &mut dyn ObjectWriter,
-) -> Result<Hasher, BlobError> {
-    match known {
-        Some(hasher) => Ok(hasher),
-        None => hash_again(algorithm, writer.read_back().await.map_err(failed)?).await,
-    }
-}
-
-/// Hashes stored bytes from the start.
-async fn hash_again(algorithm: Algorithm, read: ObjectRead) -> Result<Hasher, BlobError> {
-    let mut hasher = Hasher::new(algorithm);
-    spawn(move || match read {
-        ObjectRead::Bytes(bytes) => {
-            hasher.update(&bytes);
-            Ok(hasher)
-        }
-        ObjectRead::File { file, size } => {
-            let mut buffer = vec![0; READ_BUFFER];
-            let mut offset = 0;
-            while offset < size {
-                let part = usize::try_from(size - offset).map_or(READ_BUFFER, |left| left.min(READ_BUFFER));
-                file.read_exact_at(&mut buffer[..part], offset).map_err(|e| BlobError::Unavailable(e.into()))?;
-                hasher.update(&buffer[..part]);
-                offset += part as u64;
-            }
-            Ok(hasher)
-        }
-        other => Err(BlobError::Internal(format!("no way to read {other:?}").into())),
-    })
-    .await?
 }
 
 /// Runs work that is too long for the reactor.

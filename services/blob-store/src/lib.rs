@@ -14,6 +14,7 @@ mod data_urls;
 mod hasher;
 mod intake;
 mod pipeline;
+mod rehash;
 mod writer_state;
 
 pub use blobs::Blobs;

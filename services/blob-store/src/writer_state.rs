@@ -4,6 +4,8 @@
 //! u8 version = 1 | u64 offset | u32 length, notes of the storage driver
 //!               | u8 algorithm (1 sha256, 2 sha512) | u8 hash format = 1 | midstate, fixed length
 //! ```
+//! The last line is missing where the hash can be made only at the end.
+//!
 //! Numbers are big-endian. The bytes come back from a database that others can write to, so they
 //! are read as fixed fields and never by a general deserializer.
 
@@ -54,19 +56,20 @@ impl Saved {
 }
 
 /// Writes a state.
-pub(crate) fn encode(writer: &WriterState, hasher: &Hasher) -> Bytes {
-    let midstate = hasher.midstate();
-    let mut bytes = BytesMut::with_capacity(15 + writer.driver.len() + midstate.len());
+pub(crate) fn encode(writer: &WriterState, hasher: Option<&Hasher>) -> Bytes {
+    let mut bytes = BytesMut::with_capacity(256 + writer.driver.len());
     bytes.put_u8(VERSION);
     bytes.put_u64(writer.offset);
     bytes.put_u32(u32::try_from(writer.driver.len()).expect("notes of a driver are a few KiB"));
     bytes.put_slice(&writer.driver);
-    bytes.put_u8(match hasher.algorithm() {
-        Algorithm::Sha256 => 1,
-        Algorithm::Sha512 => 2,
-    });
-    bytes.put_u8(HASH_FORMAT);
-    bytes.put_slice(&midstate);
+    if let Some(hasher) = hasher {
+        bytes.put_u8(match hasher.algorithm() {
+            Algorithm::Sha256 => 1,
+            Algorithm::Sha512 => 2,
+        });
+        bytes.put_u8(HASH_FORMAT);
+        bytes.put_slice(&hasher.midstate());
+    }
     bytes.freeze()
 }
 

@@ -4,6 +4,7 @@ mod internal;
 mod limits;
 mod pull;
 mod redis;
+mod s3;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ use entrepot_runtime::telemetry::{LogFormat, TelemetryConfig};
 pub use self::internal::Internal;
 pub use self::limits::Limits;
 pub use self::redis::Redis;
+pub use self::s3::BlobStorage;
 
 /// Every setting, read and checked.
 #[derive(Clone, Debug)]
@@ -34,6 +36,8 @@ pub struct Config {
     pub pull: RedirectPolicy,
     /// What may be in flight at once, and asked for in a time.
     pub limits: Limits,
+    /// Where blobs lie.
+    pub blobs: BlobStorage,
     /// Who may do what.
     pub auth: Auth,
     /// How the services of a fleet reach each other.
@@ -144,6 +148,7 @@ impl Config {
             ),
             pull: pull::read(&mut reader),
             limits: Limits::read(&mut reader),
+            blobs: BlobStorage::read(&mut reader),
             auth: Auth::read(&mut reader),
             internal: Internal::read(&mut reader),
             gc: Gc::read(&mut reader),
@@ -180,7 +185,7 @@ impl Config {
                 "must be said in a fleet, the same for api-gateway and auth-token: open or managed",
             );
         }
-        self.internal.check(role, reader);
+        self.internal.check(role, matches!(self.blobs, BlobStorage::Files), reader);
     }
 }
 

@@ -9,9 +9,7 @@ use api_gateway::{AccessMode, Gateway, GatewayConfig, Ports};
 use axum::Router;
 use axum::extract::Request;
 use axum::middleware::map_request;
-use blob_store::Blobs;
-use entrepot_core::ports::{BlobStore, TokenService};
-use entrepot_object::{FsOptions, FsStore};
+use entrepot_core::ports::TokenService;
 use entrepot_runtime::config::Secret;
 use entrepot_runtime::serve::Peer;
 use entrepot_runtime::tls::ClientTls;
@@ -23,6 +21,7 @@ use tokio::net::TcpListener;
 use crate::config::Config;
 use crate::process::{Process, bind};
 use crate::secret;
+use crate::storage::open_blobs;
 
 /// Runs until the process is told to stop.
 ///
@@ -52,7 +51,7 @@ pub async fn build(config: &Config, process: &mut Process) -> anyhow::Result<Rou
         Some(secret) => secret.clone(),
         None => secret::load_or_create(&config.data_dir)?,
     };
-    let blobs = open_blobs(&config.data_dir)?;
+    let blobs = open_blobs(config).await?;
     let index = Arc::new(open_index(&config.data_dir, process).await?);
     let tokens = crate::fleet::open_tokens(config, process).await?;
 
@@ -115,12 +114,6 @@ async fn tell_address(mut request: Request) -> Request {
         request.extensions_mut().insert(peer.address);
     }
     request
-}
-
-pub(crate) fn open_blobs(data_dir: &Path) -> anyhow::Result<Arc<dyn BlobStore>> {
-    let root = data_dir.join("blobs");
-    let store = FsStore::open(&root, FsOptions::default()).context("cannot open the blob storage")?;
-    Ok(Arc::new(Blobs::new(Arc::new(store))))
 }
 
 pub(crate) async fn open_index(data_dir: &Path, process: &mut Process) -> anyhow::Result<Index> {

@@ -19,9 +19,10 @@ use entrepot_runtime::serve::ServeOptions;
 use entrepot_sql::{Database, SqliteOptions};
 use gc_worker::{Worker, WorkerConfig};
 
-use crate::config::{Config, Role};
-use crate::embedded::{create_directory, open_blobs, open_index, public_router};
+use crate::config::{BlobStorage, Config, Role};
+use crate::embedded::{create_directory, open_index, public_router};
 use crate::process::{InternalTls, Process, bind};
+use crate::storage::open_blobs;
 
 /// Runs one service until the process is told to stop.
 ///
@@ -40,7 +41,7 @@ pub async fn run(role: Role, config: Config) -> anyhow::Result<()> {
             let services = Services::new(secret(&config)?.0).token_service(tokens);
             serve_grpc(&config, &mut process, tls.as_ref(), services)?;
         }
-        Role::BlobStore => blob_store(&config, &mut process)?,
+        Role::BlobStore => blob_store(&config, &mut process).await?,
         Role::ManifestIndex => {
             let tls = process.internal_tls(&config)?;
             create_directory(&config.data_dir)?;
@@ -90,10 +91,15 @@ pub(crate) fn gateway_router(config: &Config, process: &mut Process) -> anyhow::
     Ok(public_router(config, &secret, ports, tokens, data_tls, process))
 }
 
-fn blob_store(config: &Config, process: &mut Process) -> anyhow::Result<()> {
-    create_directory(&config.data_dir)?;
+async fn blob_store(config: &Config, process: &mut Process) -> anyhow::Result<()> {
     let (internal, secret) = secret(config)?;
     let tls = process.internal_tls(config)?;
+    if matches!(config.blobs, BlobStorage::S3(_)) {
+        // Its objects are read where they lie, so there is no data port; and nothing is kept here.
+        let services = Services::new(internal).blob_store(open_blobs(config).await?, Arc::new(Elsewhere));
+        return serve_grpc(config, process, tls.as_ref(), services);
+    }
+    create_directory(&config.data_dir)?;
     let listeners = bind("internal.data_listen", &config.internal.data_listen)?;
     let address = listeners.first().map(tokio::net::TcpListener::local_addr).transpose()?;
     let url = match (&config.internal.data_url, address) {
@@ -101,7 +107,7 @@ fn blob_store(config: &Config, process: &mut Process) -> anyhow::Result<()> {
         (None, Some(address)) => format!("{}://{address}", config.internal.scheme()),
         (None, None) => return Err(anyhow!("internal.data_listen is empty, so nobody could read a blob")),
     };
-    let blobs = open_blobs(&config.data_dir)?;
+    let blobs = open_blobs(config).await?;
     let signer = blob_store::DataUrls::new(secret.expose().as_bytes(), &url, config.internal.data_url_lifetime)
         .context("cannot sign data URLs with internal.secret")?;
     let router = blob_store::data_router(blobs.clone(), signer.clone());
@@ -117,6 +123,15 @@ pub(crate) struct Signer(pub(crate) blob_store::DataUrls);
 impl SignUrl for Signer {
     fn sign_url(&self, key: entrepot_core::StorageKey, _size: u64) -> String {
         self.0.sign(key)
+    }
+}
+
+/// For a store that signs URLs itself: it is never asked.
+struct Elsewhere;
+
+impl SignUrl for Elsewhere {
+    fn sign_url(&self, key: entrepot_core::StorageKey, _size: u64) -> String {
+        key.to_string()
     }
 }
 

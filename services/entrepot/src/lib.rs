@@ -11,5 +11,6 @@ pub mod fleet;
 mod notices;
 pub mod process;
 mod secret;
+mod storage;
 #[cfg(feature = "testing")]
 pub mod testing;

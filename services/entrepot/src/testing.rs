@@ -31,10 +31,11 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
 use crate::config::{Config, Role};
-use crate::embedded::{self, open_blobs, open_index, public_router};
+use crate::embedded::{self, open_index, public_router};
 use crate::fleet::{Signer, accounts_database, open_tokens};
 use crate::process::{Process, bind};
 use crate::secret;
+use crate::storage::open_blobs;
 
 pub use self::gateways::TestGateways;
 pub use self::poll::poll;
@@ -269,7 +270,7 @@ impl Running {
 async fn over_grpc(config: &Config, process: &mut Process) -> anyhow::Result<Router> {
     embedded::create_directory(&config.data_dir)?;
     let secret = secret::load_or_create(&config.data_dir)?;
-    let blobs = open_blobs(&config.data_dir)?;
+    let blobs = open_blobs(config).await?;
     let index = Arc::new(open_index(&config.data_dir, process).await?);
     let tokens = open_tokens(config, process).await?;
 

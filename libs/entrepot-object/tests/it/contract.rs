@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use entrepot_object::testing::FaultStore;
-use entrepot_object::{MemoryStore, contract};
+use entrepot_object::testing::s3_server::S3Server;
+use entrepot_object::{MemoryStore, S3Options, S3Store, contract};
 
 use crate::support::open;
 
@@ -29,4 +30,19 @@ async fn filesystem_in_a_directory_that_has_been_used() {
 async fn the_fault_decorator_passes_everything_on() {
     let (store, _faults) = FaultStore::new(Arc::new(MemoryStore::default()));
     contract::all(&store).await;
+}
+
+#[tokio::test]
+async fn s3_with_parts_larger_than_objects() {
+    let server = S3Server::start(5 << 20).await.unwrap();
+    contract::all(&S3Store::new(&server.options(None)).await).await;
+    assert_eq!(server.uploads(), [""; 0]);
+}
+
+#[tokio::test]
+async fn s3_with_objects_of_many_parts() {
+    let server = S3Server::start(2).await.unwrap();
+    let options = S3Options { part_size: 2, prefix: "below/".to_owned(), ..server.options(None) };
+    contract::all(&S3Store::new(&options).await).await;
+    assert_eq!(server.uploads(), [""; 0]);
 }

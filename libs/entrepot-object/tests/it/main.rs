@@ -6,4 +6,10 @@ mod crash;
 mod direct;
 mod faults;
 mod fencing;
+mod s3;
+mod s3_check;
+mod s3_faults;
+#[cfg(feature = "s3-server-tests")]
+mod s3_server;
+mod s3_support;
 mod support;

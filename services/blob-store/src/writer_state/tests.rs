@@ -10,7 +10,7 @@ fn position(offset: u64, state: Bytes) -> WriterPosition {
 fn sample() -> Bytes {
     let mut hasher = Hasher::new(Algorithm::Sha256);
     hasher.update(b"abc");
-    encode(&WriterState { offset: 3, driver: Bytes::from_static(b"notes") }, &hasher)
+    encode(&WriterState { offset: 3, driver: Bytes::from_static(b"notes") }, Some(&hasher))
 }
 
 #[test]

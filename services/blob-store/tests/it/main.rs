@@ -6,4 +6,5 @@ mod data_port;
 mod faults;
 mod port;
 mod resume;
+mod s3;
 mod support;

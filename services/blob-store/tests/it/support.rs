@@ -10,8 +10,12 @@ use blob_store::Blobs;
 use bytes::Bytes;
 use entrepot_core::ports::blobs::{Appended, BlobSource, BodyError, ByteStream, WriterPosition};
 use entrepot_core::{Algorithm, Digest, StorageKey};
+use entrepot_object::testing::s3_proxy::S3Proxy;
+use entrepot_object::testing::s3_server::S3Server;
 use entrepot_object::testing::{FaultStore, Faults};
-use entrepot_object::{FaultHook, FsOp, FsOptions, FsStore, ListQuery, ListScope, MemoryStore, ObjectStore, OpenError};
+use entrepot_object::{
+    FaultHook, FsOp, FsOptions, FsStore, ListQuery, ListScope, MemoryStore, ObjectStore, OpenError, S3Options, S3Store,
+};
 use futures_util::{StreamExt, stream};
 
 /// A store to run a test on, with its faults.
@@ -57,6 +61,27 @@ impl Bed {
     /// One of each driver.
     pub(crate) fn all() -> [Self; 2] {
         [Self::memory(), Self::filesystem()]
+    }
+}
+
+/// A bucket behind a proxy that can break requests.
+pub(crate) struct Bucket {
+    pub(crate) server: S3Server,
+    pub(crate) proxy: S3Proxy,
+    part_size: usize,
+}
+
+impl Bucket {
+    pub(crate) async fn start(part_size: usize) -> Self {
+        let server = S3Server::start(part_size).await.unwrap();
+        let proxy = S3Proxy::start(server.address()).await.unwrap();
+        Self { server, proxy, part_size }
+    }
+
+    /// One replica: it shares nothing but the bucket with others.
+    pub(crate) async fn replica(&self) -> Blobs {
+        let options = S3Options { part_size: self.part_size, ..self.server.options(Some(self.proxy.url())) };
+        Blobs::new(Arc::new(S3Store::new(&options).await))
     }
 }
 

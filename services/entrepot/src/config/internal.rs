@@ -49,22 +49,22 @@ impl Internal {
     }
 
     /// What a service of a fleet cannot do without, and what contradicts itself.
-    pub(super) fn check(&self, role: Role, reader: &mut Reader<'_>) {
+    pub(super) fn check(&self, role: Role, files: bool, reader: &mut Reader<'_>) {
         if self.secret.is_none() {
             reader.reject(
                 "internal.secret",
                 "is needed by every service of a fleet: the same random text of at least 32 characters for all",
             );
         }
-        self.check_data_url(role, reader);
+        self.check_data_url(role, files, reader);
         let callers = matches!(role, Role::ApiGateway | Role::GcWorker);
         self.check_endpoints(role, "internal.manifest_index", &self.manifest_index, callers, reader);
         self.check_endpoints(role, "internal.blob_store", &self.blob_store, callers, reader);
         self.check_endpoints(role, "internal.auth_token", &self.auth_token, role == Role::ApiGateway, reader);
     }
 
-    fn check_data_url(&self, role: Role, reader: &mut Reader<'_>) {
-        if role != Role::BlobStore {
+    fn check_data_url(&self, role: Role, files: bool, reader: &mut Reader<'_>) {
+        if role != Role::BlobStore || !files {
             return;
         }
         let unspecified = self.data_listen.first().is_some_and(|address| address.ip().is_unspecified());

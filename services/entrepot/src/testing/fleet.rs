@@ -26,10 +26,11 @@ use tokio::runtime::Runtime;
 use super::http::{Call, runtime};
 use super::{Running, poll};
 use crate::config::{Config, Role};
-use crate::embedded::{create_directory, open_blobs, open_index, public_router};
+use crate::embedded::{create_directory, open_index, public_router};
 use crate::fleet::{Signer, open_tokens};
 use crate::process::{InternalTls, Process};
 use crate::secret;
+use crate::storage::open_blobs;
 
 /// Two of everything that may be doubled.
 const TWO: usize = 2;
@@ -159,11 +160,11 @@ impl Storage {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         create_directory(&config.data_dir)?;
         let secret = secret::load_or_create(&config.data_dir)?;
-        let blobs = open_blobs(&config.data_dir)?;
-        let (index, tokens) = runtime.block_on(async {
+        let (blobs, index, tokens) = runtime.block_on(async {
+            let blobs = open_blobs(config).await?;
             let mut process = Process::new(config);
             let index = Arc::new(open_index(&config.data_dir, &mut process).await?);
-            anyhow::Ok((index, open_tokens(config, &mut process).await?))
+            anyhow::Ok((blobs, index, open_tokens(config, &mut process).await?))
         })?;
         // The URLs of the data port hold its address, which is known when it listens.
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;

@@ -14,9 +14,10 @@ use tokio::runtime::Runtime;
 
 use super::{Running, TestRegistry, Topology, http};
 use crate::config::{Config, Role};
-use crate::embedded::{create_directory, open_blobs, open_index};
+use crate::embedded::{create_directory, open_index};
 use crate::fleet::{Signer, accounts_database, open_tokens};
 use crate::process::{Process, bind};
+use crate::storage::open_blobs;
 
 const SECRET: &str = "secret-of-the-tests-of-32-letters";
 
@@ -97,7 +98,7 @@ impl TestGateways {
 /// manifest-index and blob-store.
 async fn storage(config: &Config, process: &mut Process) -> anyhow::Result<Services> {
     create_directory(&config.data_dir)?;
-    let blobs = open_blobs(&config.data_dir)?;
+    let blobs = open_blobs(config).await?;
     let index = Arc::new(open_index(&config.data_dir, process).await?);
     let data = bind("internal.data_listen", &config.internal.data_listen)?;
     let url = format!("http://{}", data.first().context("no data port")?.local_addr()?);

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use entrepot::config::{Config, Role};
+use entrepot::config::{BlobStorage, Config, Role};
 use entrepot_runtime::config::Source;
 
 #[test]
@@ -157,6 +157,48 @@ fn tls_between_services_is_whole_and_everywhere() {
     assert!(error.contains("internal.data_url"), "{error}");
     source.set("internal.data_url", "https://blob-store:5101");
     Config::read(&source, Role::BlobStore).unwrap();
+}
+
+#[test]
+fn a_bucket_is_described_whole() {
+    let read = |settings: &[(&str, &str)]| {
+        let mut source = Source::default();
+        settings.iter().for_each(|(key, value)| source.set(key, *value));
+        Config::read(&source, Role::Embedded).map(|(config, _)| config.blobs)
+    };
+    let errors = read(&[
+        ("storage.backend", "s3"),
+        ("storage.s3.endpoint", "minio:9000"),
+        ("storage.s3.prefix", "a b"),
+        ("storage.s3.access_key_id", "id"),
+        ("storage.s3.kms_key_id", "key"),
+        ("storage.s3.presign_lifetime", "5m"),
+        ("storage.s3.part_size", "1MiB"),
+        ("storage.s3.parallel_parts", "0"),
+        ("storage.s3.buffer_memory", "8MiB"),
+    ])
+    .unwrap_err();
+    let keys: Vec<&str> = errors.errors().iter().map(|error| error.key.as_str()).collect();
+    let expected = [
+        "storage.s3.bucket",
+        "storage.s3.endpoint",
+        "storage.s3.prefix",
+        "storage.s3.secret_access_key",
+        "storage.s3.kms_key_id",
+        "storage.s3.presign_lifetime",
+        "storage.s3.part_size",
+        "storage.s3.parallel_parts",
+        "storage.s3.buffer_memory",
+    ];
+    assert_eq!(keys, expected, "{errors}");
+
+    assert!(matches!(read(&[("storage.s3.bucket", "unused")]).unwrap(), BlobStorage::Files));
+    let known = [("storage.backend", "s3"), ("storage.s3.bucket", "images"), ("storage.s3.prefix", "/a/b/")];
+    let BlobStorage::S3(options) = read(&known).unwrap() else { panic!("not S3") };
+    assert_eq!((options.prefix.as_str(), options.path_style, options.part_size), ("a/b/", false, 8 << 20));
+    let elsewhere = [&known[..], &[("storage.s3.endpoint", "http://127.0.0.1:9000/")]].concat();
+    let BlobStorage::S3(options) = read(&elsewhere).unwrap() else { panic!("not S3") };
+    assert_eq!((options.endpoint.as_deref(), options.path_style), (Some("http://127.0.0.1:9000"), true));
 }
 
 /// Open to everybody in reach only when that is said by name.

@@ -5,6 +5,7 @@ mod support;
 
 mod abuse;
 mod base;
+mod buckets;
 mod configuration;
 mod deletes;
 mod errors;

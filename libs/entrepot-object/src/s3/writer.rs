@@ -1,0 +1,250 @@
+//! A writer of one multipart upload.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+
+use super::Inner;
+use super::buffer::{Filling, Payload};
+use super::fault::Fault;
+use super::notes::{Notes, Part, Tail, TailName};
+use super::plan::MAX_PARTS;
+use super::session::Ticket;
+use crate::{Durability, ObjectError, ObjectKey, ObjectRead, ObjectWriter, WriterState};
+
+/// Sends parts while the caller goes on, and keeps what is too little for a part.
+pub(super) struct S3Writer {
+    inner: Arc<Inner>,
+    key: ObjectKey,
+    ticket: Ticket,
+    offset: u64,
+    upload: Option<Arc<str>>,
+    /// Whether this writer began the upload and no durable checkpoint names it.
+    upload_is_new: bool,
+    /// In order; a part under way has its place.
+    parts: Vec<Option<Part>>,
+    filling: Filling,
+    sending: JoinSet<Result<(usize, Part), Fault>>,
+    slots: Arc<Semaphore>,
+    /// The stored tail of the last durable state.
+    tail: Option<TailName>,
+}
+
+impl std::fmt::Debug for S3Writer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("S3Writer").field("key", &self.key).field("offset", &self.offset).finish_non_exhaustive()
+    }
+}
+
+impl S3Writer {
+    /// Goes on where `notes` end; `tail` are the bytes after their parts.
+    pub(super) async fn resume(
+        inner: Arc<Inner>,
+        key: ObjectKey,
+        ticket: Ticket,
+        notes: Notes,
+        tail: Bytes,
+    ) -> Result<Self, ObjectError> {
+        let name = match notes.tail {
+            Tail::Stored { name, .. } => Some(name),
+            Tail::None | Tail::Inline(_) => None,
+        };
+        let mut writer = Self {
+            slots: Arc::new(Semaphore::new(inner.parallel_parts)),
+            inner,
+            key,
+            ticket,
+            offset: notes.offset() - tail.len() as u64,
+            upload: notes.upload.map(Into::into),
+            upload_is_new: false,
+            parts: notes.parts.into_iter().map(Some).collect(),
+            filling: Filling::default(),
+            sending: JoinSet::new(),
+            tail: name,
+        };
+        writer.push(&tail).await?;
+        Ok(writer)
+    }
+
+    /// Copies `bytes` and sends every part that gets full.
+    async fn push(&mut self, mut bytes: &[u8]) -> Result<(), ObjectError> {
+        while !bytes.is_empty() {
+            let whole = self.inner.plan.size(self.parts.len());
+            let (now, later) = bytes.split_at(bytes.len().min(whole.saturating_sub(self.filling.len())));
+            if !self.filling.push(now, whole, &self.inner.budget).await {
+                return Err(ObjectError::Busy { action: "find memory to write", key: self.key.clone() });
+            }
+            self.offset += now.len() as u64;
+            bytes = later;
+            if self.filling.len() >= whole {
+                self.send_part().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what is being filled as the next part, in the background.
+    async fn send_part(&mut self) -> Result<(), ObjectError> {
+        let index = self.parts.len();
+        if index == MAX_PARTS {
+            let source = std::io::Error::other("an object of S3 has at most 10,000 parts");
+            return Err(ObjectError::NoSpace { key: self.key.clone(), source });
+        }
+        let upload = self.upload().await?;
+        let slot = self.slot().await?;
+        let underway = self.ticket.begin().await?;
+        let (inner, key, payload) = (Arc::clone(&self.inner), self.key.clone(), self.filling.take());
+        self.parts.push(None);
+        self.sending.spawn(async move {
+            let part = inner.bucket.send_part(key.as_str(), &upload, index + 1, &payload).await?;
+            drop((slot, underway));
+            Ok((index, part))
+        });
+        Ok(())
+    }
+
+    /// The multipart upload, begun if it has not been.
+    async fn upload(&mut self) -> Result<Arc<str>, ObjectError> {
+        if let Some(upload) = &self.upload {
+            return Ok(Arc::clone(upload));
+        }
+        let underway = self.ticket.begin().await?;
+        let id: Arc<str> = self.inner.bucket.create(self.key.as_str()).await.map_err(|f| self.failed(f))?.into();
+        drop(underway);
+        (self.upload, self.upload_is_new) = (Some(Arc::clone(&id)), true);
+        Ok(id)
+    }
+
+    /// The right to send one part; takes note of those that have arrived meanwhile.
+    async fn slot(&mut self) -> Result<OwnedSemaphorePermit, ObjectError> {
+        loop {
+            while let Some(done) = self.sending.try_join_next() {
+                self.arrived(done)?;
+            }
+            match Arc::clone(&self.slots).try_acquire_owned() {
+                Ok(slot) => return Ok(slot),
+                Err(_) => self.one_arrives().await?,
+            }
+        }
+    }
+
+    /// Waits until no part is under way.
+    async fn all_arrive(&mut self) -> Result<(), ObjectError> {
+        while !self.sending.is_empty() {
+            self.one_arrives().await?;
+        }
+        Ok(())
+    }
+
+    async fn one_arrives(&mut self) -> Result<(), ObjectError> {
+        match self.sending.join_next().await {
+            Some(done) => self.arrived(done),
+            None => Ok(()),
+        }
+    }
+
+    fn arrived(
+        &mut self,
+        done: Result<Result<(usize, Part), Fault>, tokio::task::JoinError>,
+    ) -> Result<(), ObjectError> {
+        match done {
+            Ok(Ok((index, part))) => {
+                self.parts[index] = Some(part);
+                Ok(())
+            }
+            Ok(Err(fault)) => Err(self.failed(fault)),
+            Err(stopped) => match stopped.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(cancelled) => Err(self.failed(Fault::Outage(std::io::Error::other(cancelled)))),
+            },
+        }
+    }
+
+    /// Stores what is too little for a part under a name of its own.
+    async fn store_tail(&mut self) -> Result<Tail, ObjectError> {
+        let underway = self.ticket.begin().await?;
+        let payload = Payload::from(self.filling.copy());
+        let name = TailName { epoch: self.ticket.epoch(), nonce: rand::random() };
+        self.inner.put_tail(&self.key, name, &payload).await.map_err(|f| self.failed(f))?;
+        drop(underway);
+        Ok(Tail::Stored { name, size: u32::try_from(payload.len()).unwrap_or(u32::MAX), crc: payload.crc() })
+    }
+
+    fn failed(&self, fault: Fault) -> ObjectError {
+        match fault {
+            // Sealed, or aborted, by somebody who came after.
+            Fault::NoUpload | Fault::Missing => {
+                ObjectError::Discarded { key: self.key.clone(), offset: self.offset, source: None }
+            }
+            other => other.at("write", &self.key),
+        }
+    }
+}
+
+#[async_trait]
+impl ObjectWriter for S3Writer {
+    fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    async fn write(&mut self, chunks: Vec<Bytes>) -> Result<(), ObjectError> {
+        self.ticket.check()?;
+        for chunk in chunks {
+            self.push(&chunk).await?;
+        }
+        Ok(())
+    }
+
+    async fn checkpoint(&mut self, durability: Durability) -> Result<WriterState, ObjectError> {
+        self.ticket.check()?;
+        let durable = durability == Durability::Durable;
+        if durable && self.inner.plan.may_cut(self.parts.len(), self.filling.len()) {
+            self.send_part().await?;
+        }
+        self.all_arrive().await?;
+        let tail = match (self.filling.len(), durable) {
+            (0, _) => Tail::None,
+            (_, true) => self.store_tail().await?,
+            (_, false) => Tail::Inline(self.filling.copy()),
+        };
+        let notes = Notes {
+            upload: self.upload.as_deref().map(ToOwned::to_owned),
+            parts: self.parts.iter().flatten().cloned().collect(),
+            tail,
+            superseded: self.tail,
+        };
+        if durable {
+            self.upload_is_new = false;
+            self.tail = match notes.tail {
+                Tail::Stored { name, .. } => Some(name),
+                Tail::None | Tail::Inline(_) => None,
+            };
+        }
+        self.ticket.check()?;
+        Ok(WriterState { offset: self.offset, driver: notes.encode() })
+    }
+
+    async fn read_back(&mut self) -> Result<ObjectRead, ObjectError> {
+        self.ticket.check()?;
+        if self.parts.is_empty() {
+            Ok(ObjectRead::Bytes(self.filling.copy()))
+        } else {
+            Err(ObjectError::Unreadable { key: self.key.clone() })
+        }
+    }
+
+    async fn take_back(mut self: Box<Self>) -> Result<(), ObjectError> {
+        self.sending.shutdown().await;
+        self.ticket.check()?;
+        // Parts beyond the last checkpoint of an older upload are overwritten by the next writer, or dropped with it.
+        match &self.upload {
+            Some(upload) if self.upload_is_new => {
+                self.inner.bucket.drop_upload(self.key.as_str(), upload).await.map_err(|f| self.failed(f))
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! An S3 that fails, gets slow, and loses its answers.
+
+use std::time::Duration;
+
+use entrepot_object::testing::s3_proxy::{FaultPlan, S3Fault};
+use entrepot_object::{Durability, ObjectError, ObjectKey, ObjectStore, S3Store, WriterState};
+use futures_util::StreamExt;
+
+use crate::s3_support::{Bucket, PART, append, bytes, contents, write};
+use crate::support::key;
+
+/// Tries of one request by the SDK.
+const ATTEMPTS: usize = 3;
+
+#[tokio::test]
+async fn one_failed_request_is_made_again() {
+    for fault in [S3Fault::Unavailable, S3Fault::Reset] {
+        for (method, contains) in
+            [("POST", "uploads"), ("PUT", "partNumber=2"), ("PUT", ".tails"), ("POST", "uploadId=")]
+        {
+            let bucket = Bucket::start().await;
+            let store = bucket.store().await;
+            let (key, whole) = (key("again"), bytes(3 * PART + 5, 0));
+            bucket.break_next(method, contains, fault);
+            let state = append(&store, &key, 1, &WriterState::start(), &whole).await;
+            store.seal(&key, 2, &state).await.unwrap();
+            assert_eq!(bucket.proxy.broken(), 1, "{fault:?} {method} {contains}");
+            assert!(contents(&store, &key).await == whole);
+        }
+    }
+}
+
+/// The server did it and nobody heard: parts and tails are sent again, a second multipart is swept.
+#[tokio::test]
+async fn a_lost_answer_to_a_write_changes_nothing() {
+    for (method, contains) in [("POST", "uploads"), ("PUT", "partNumber=2"), ("PUT", ".tails")] {
+        let bucket = Bucket::start().await;
+        let store = bucket.store().await;
+        let (key, whole) = (key("unheard"), bytes(3 * PART + 5, 0));
+        bucket.break_next(method, contains, S3Fault::Lost);
+        let state = append(&store, &key, 1, &WriterState::start(), &whole).await;
+        store.seal(&key, 2, &state).await.unwrap();
+        assert_eq!(bucket.proxy.broken(), 1, "{method} {contains}");
+        assert!(contents(&store, &key).await == whole);
+        assert_eq!((bucket.server.uploads().len(), bucket.server.objects().len()), (0, 1));
+    }
+}
+
+/// The driver cannot tell its own object from another's, so it says that there is one; who knows the digest can.
+#[tokio::test]
+async fn a_lost_answer_to_a_seal_is_found_out_by_a_repeat() {
+    for (size, method, contains) in [(10, "PUT", "data/"), (3 * PART, "POST", "uploadId=")] {
+        let bucket = Bucket::start().await;
+        let store = bucket.store().await;
+        let (key, whole) = (key("sealed-unheard"), bytes(size, 0));
+        let state = append(&store, &key, 1, &WriterState::start(), &whole).await;
+        bucket.break_next(method, contains, S3Fault::Lost);
+        let sealed = store.seal(&key, 2, &state).await;
+        assert!(matches!(sealed, Err(ObjectError::AlreadySealed { .. })), "{sealed:?}");
+        assert_eq!(bucket.proxy.broken(), 1);
+        let by_size = |offset| WriterState { offset, ..WriterState::start() };
+        store.seal(&key, 3, &by_size(size as u64)).await.unwrap();
+        let other = store.seal(&key, 3, &by_size(size as u64 + 1)).await;
+        assert!(matches!(other, Err(ObjectError::AlreadySealed { .. })), "{other:?}");
+        assert!(contents(&store, &key).await == whole);
+    }
+}
+
+/// S3 begins its answer with 200 before it knows how the request ends.
+#[tokio::test]
+async fn an_error_in_the_body_of_a_200_is_an_error() {
+    for times in [1, ATTEMPTS] {
+        let bucket = Bucket::start().await;
+        let store = bucket.store().await;
+        let (key, whole) = (key("two-hundred"), bytes(3 * PART, 0));
+        let state = append(&store, &key, 1, &WriterState::start(), &whole).await;
+        for _ in 0..times {
+            bucket.break_next("POST", "uploadId=", S3Fault::ErrorInBody);
+        }
+        let mut sealed = store.seal(&key, 2, &state).await;
+        if times == ATTEMPTS {
+            assert!(matches!(sealed, Err(ObjectError::Io { .. })), "{sealed:?}");
+            sealed = store.seal(&key, 2, &state).await;
+        }
+        sealed.unwrap();
+        assert_eq!(bucket.proxy.broken(), times as u64);
+        assert!(contents(&store, &key).await == whole);
+    }
+}
+
+/// Three tries and no more, and then an error that means: later.
+#[tokio::test]
+async fn a_store_that_is_down_is_tried_three_times_and_then_left_alone() {
+    let bucket = Bucket::start().await;
+    let store = bucket.store().await;
+    bucket.proxy.follow(FaultPlan { unavailable: 1000, ..FaultPlan::default() }, 1);
+    let mut asked = 0;
+    loop {
+        let before = bucket.proxy.requests();
+        let failed = store.stat(&key("down")).await;
+        match failed {
+            Err(ObjectError::Io { .. }) => {
+                // A budget may cut retries short.
+                let tries = bucket.proxy.requests() - before;
+                assert!((1..=ATTEMPTS as u64).contains(&tries), "{tries} tries");
+                asked += 1;
+                assert!(asked < 100, "the breaker does not open");
+            }
+            Err(ObjectError::Busy { .. }) => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(asked, 10);
+    let before = bucket.proxy.requests();
+    assert!(matches!(store.open(&key("down")).await, Err(ObjectError::Busy { .. })));
+    assert_eq!(bucket.proxy.requests(), before, "the store was asked");
+}
+
+#[tokio::test]
+async fn a_read_that_is_cut_does_not_end_cleanly() {
+    let bucket = Bucket::start().await;
+    let store = bucket.store().await;
+    let (key, whole) = (key("cut"), bytes(50 * PART, 0));
+    let state = append(&store, &key, 1, &WriterState::start(), &whole).await;
+    store.seal(&key, 1, &state).await.unwrap();
+    let entrepot_object::ObjectRead::Remote(object) = store.open(&key).await.unwrap() else { panic!("not remote") };
+    bucket.break_next("GET", "data/", S3Fault::Truncate);
+    let frames: Vec<_> = object.read(0..object.size()).await.unwrap().collect().await;
+    assert!(frames.last().is_some_and(Result::is_err), "a clean end after {} frames", frames.len());
+}
+
+/// The plan of the acceptance suite, in small: whatever happens, a client that tries again gets through.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_corrupt_when_one_request_in_six_breaks() {
+    let bucket = Bucket::start().await;
+    let plan = FaultPlan {
+        unavailable: 100,
+        reset: 30,
+        lost: 20,
+        stall: 20,
+        truncate: 20,
+        stall_for: Duration::from_millis(50),
+    };
+    bucket.proxy.follow(plan, 42);
+    let store = bucket.store().await;
+    for n in 0..20 {
+        let (key, whole) = (key(&format!("broken-{n}")), bytes(n * 411, n));
+        push(&store, &key, &whole).await;
+        let found = again(async || entrepot_object::contract::fetch(&store.open(&key).await?).await).await;
+        assert!(found == whole, "object {n}");
+    }
+    assert!(bucket.proxy.broken() > 10, "{} of {} broken", bucket.proxy.broken(), bucket.proxy.requests());
+    for n in 0..20 {
+        again(async || store.abort(&key(&format!("broken-{n}")), u64::MAX, &WriterState::start()).await).await;
+    }
+    assert_eq!((bucket.server.uploads().len(), bucket.tails()), (0, 0));
+}
+
+/// Two requests and a seal, each tried again from the last state as a client would.
+async fn push(store: &S3Store, key: &ObjectKey, whole: &bytes::Bytes) {
+    let (mut state, mut epoch) = (WriterState::start(), 0);
+    for range in [0..whole.len() / 2, whole.len() / 2..whole.len()] {
+        for attempt in 0.. {
+            epoch += 1;
+            let appended = async {
+                let mut writer = store.open_writer(key, epoch, &state).await?;
+                writer.write(vec![whole.slice(range.clone())]).await?;
+                writer.checkpoint(Durability::Durable).await
+            };
+            match appended.await {
+                Ok(next) => {
+                    state = next;
+                    break;
+                }
+                Err(error) => assert!(attempt < 5, "{error:?}"),
+            }
+        }
+    }
+    for attempt in 0.. {
+        epoch += 1;
+        match store.seal(key, epoch, &state).await {
+            Ok(()) => return,
+            Err(ObjectError::AlreadySealed { .. }) => {
+                state.driver = bytes::Bytes::new();
+                if whole.is_empty() {
+                    return;
+                }
+            }
+            Err(error) => assert!(attempt < 5, "{error:?}"),
+        }
+    }
+}
+
+async fn again<T>(mut act: impl AsyncFnMut() -> Result<T, ObjectError>) -> T {
+    for _ in 0..10 {
+        if let Ok(done) = act().await {
+            return done;
+        }
+    }
+    panic!("ten tries failed")
+}
+
+#[tokio::test]
+async fn a_writer_whose_store_fails_answers_an_error_that_may_be_repeated() {
+    let bucket = Bucket::start().await;
+    let store = bucket.store().await;
+    let key = key("unlucky");
+    let state = append(&store, &key, 1, &WriterState::start(), &bytes(PART, 0)).await;
+    for _ in 0..ATTEMPTS {
+        bucket.break_next("PUT", "partNumber=2", S3Fault::Unavailable);
+    }
+    let mut writer = store.open_writer(&key, 2, &state).await.unwrap();
+    write(&mut *writer, &bytes(PART, 1)).await;
+    let failed = writer.checkpoint(Durability::Durable).await;
+    assert!(matches!(failed, Err(ObjectError::Io { .. })), "{failed:?}");
+    let state = append(&store, &key, 3, &state, &bytes(PART, 2)).await;
+    store.seal(&key, 4, &state).await.unwrap();
+    assert!(contents(&store, &key).await == [bytes(PART, 0), bytes(PART, 2)].concat());
+}
