@@ -79,10 +79,18 @@ impl Daemon {
     /// # Errors
     /// When it had to be killed.
     pub fn terminate(&mut self, limit: Duration) -> Result<ExitStatus> {
+        self.terminate_by("TERM", limit)
+    }
+
+    /// Like [`Daemon::terminate`], for programs that take another signal for a request to end.
+    ///
+    /// # Errors
+    /// When it had to be killed.
+    pub fn terminate_by(&mut self, signal: &str, limit: Duration) -> Result<ExitStatus> {
         if let Some(status) = self.child.try_wait()? {
             return Ok(status);
         }
-        let sent = Command::new("kill").arg(self.pid().to_string()).status()?;
+        let sent = Command::new("kill").args(["-s", signal]).arg(self.pid().to_string()).status()?;
         if !sent.success() {
             bail!("kill {} ended with {sent}", self.pid());
         }
@@ -91,7 +99,7 @@ impl Daemon {
             Ok((status, _)) => Ok(status),
             Err(error) => {
                 self.kill()?;
-                Err(error.context(format!("{} ignored SIGTERM", self.name)))
+                Err(error.context(format!("{} ignored SIG{signal}", self.name)))
             }
         }
     }
@@ -132,6 +140,16 @@ impl Drop for Daemon {
         // Already ended is what we want; there is nobody to report another failure to.
         let _ = self.kill();
     }
+}
+
+/// Bytes that the files below `path` occupy.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn disk_usage(path: &Path) -> Result<u64> {
+    let text = stdout(Command::new("du").arg("-sk").arg(path))?;
+    let kilobytes: u64 = text.split_whitespace().next().context("du said nothing")?.parse()?;
+    Ok(kilobytes * 1024)
 }
 
 fn resident_bytes(status: &str) -> Option<u64> {
