@@ -7,6 +7,7 @@
 pub mod api;
 pub mod balancer;
 pub mod conformance;
+pub mod content;
 pub mod engines;
 pub mod environment;
 pub mod faults;

@@ -1,8 +1,10 @@
 //! Child processes that are always ended by their own id, and what the kernel knows about them.
 
 use std::fs::File;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -11,6 +13,13 @@ use crate::poll;
 
 /// Longest piece of a log line that is shown.
 const LINE: usize = 300;
+
+static OWN_GROUPS: AtomicBool = AtomicBool::new(false);
+
+/// From now on Ctrl-C at the terminal reaches this process only, which then ends its daemons in order.
+pub fn keep_signals_from_daemons() {
+    OWN_GROUPS.store(true, Ordering::Relaxed);
+}
 
 /// A daemon with its log. Dropping it kills it.
 #[derive(Debug)]
@@ -32,6 +41,9 @@ impl Daemon {
             .append(true)
             .open(&log)
             .with_context(|| format!("opening {}", log.display()))?;
+        if OWN_GROUPS.load(Ordering::Relaxed) {
+            command.process_group(0);
+        }
         let child = command
             .stdin(Stdio::null())
             .stdout(file.try_clone()?)

@@ -100,6 +100,10 @@ impl Postgres {
     pub fn add_standby(&mut self) -> Result<()> {
         self.made += 1;
         let data = self.folder.join(format!("standby-{}", self.made));
+        if data.exists() {
+            // Of a former run, whose primary it followed.
+            std::fs::remove_dir_all(&data)?;
+        }
         let mut copy = program("pg_basebackup", self.account)?;
         copy.args(["--host", "127.0.0.1", "--port", &self.primary.address.port().to_string(), "--username", USER])
             .args(["--write-recovery-conf", "--wal-method", "stream", "--checkpoint", "fast", "--no-sync"]);

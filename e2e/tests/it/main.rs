@@ -5,6 +5,7 @@
 
 mod clients;
 mod conformance;
+mod fleet;
 mod hostile;
 mod kill;
 mod large;
