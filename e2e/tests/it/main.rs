@@ -5,6 +5,7 @@
 
 mod clients;
 mod conformance;
+mod engines;
 mod fleet;
 mod hostile;
 mod kill;
