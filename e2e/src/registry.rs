@@ -22,7 +22,7 @@ use crate::tls::Authority;
 use crate::{poll, ports};
 
 use entrepot::Replica;
-pub use scale::{Engines, Scale};
+pub use scale::{Engines, Scale, Wanted};
 
 /// A start that takes longer has failed.
 const START: Duration = Duration::from_secs(30);

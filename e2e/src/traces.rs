@@ -23,6 +23,8 @@ pub struct Span {
     pub service: String,
     /// What it says that it is.
     pub name: String,
+    /// What it says about itself: `key=value` for every attribute that is text.
+    pub attributes: Vec<String>,
 }
 
 #[derive(Clone, Default)]
@@ -96,7 +98,13 @@ fn spans(exported: ResourceSpans) -> impl Iterator<Item = Span> {
         parent: hex::encode(span.parent_span_id),
         service: service.clone(),
         name: span.name,
+        attributes: span.attributes.iter().filter_map(described).collect(),
     })
+}
+
+fn described(attribute: &KeyValue) -> Option<String> {
+    let key = &attribute.key;
+    Some(format!("{key}={}", text(std::slice::from_ref(attribute), key)?))
 }
 
 fn text(attributes: &[KeyValue], key: &str) -> Option<String> {

@@ -20,7 +20,7 @@ cargo xtask fleet up [options]
   --replicas N    replicas of every other service (2)
   --managed       only user tester, password end-to-end, may do anything; otherwise everybody may
   --standby       a synchronous standby for PostgreSQL
-  --no-engines    SQLite and a folder instead of PostgreSQL, MinIO and Redis; one replica of what owns them
+  --engines LIST  some of postgres,s3,redis, or none (all); without one, its services keep SQLite or a folder
   --keep DIR      data in DIR, which PostgreSQL's user must be able to reach, and kept; otherwise removed at the end
   --release       the optimised build of the registry
 
@@ -57,7 +57,7 @@ fn parse(args: &[String]) -> Result<Setup> {
             "--replicas" => setup.scale.replicas = count(value()?)?,
             "--managed" => setup.access = Access::Managed,
             "--standby" => setup.scale.standby = true,
-            "--no-engines" => setup.scale.engines = false,
+            "--engines" => setup.scale.engines = value()?.parse()?,
             "--keep" => {
                 setup.data = Some(PathBuf::from(value()?));
                 setup.scale.durable = true;

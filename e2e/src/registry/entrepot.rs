@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Result, ensure};
 
-use super::{Access, Engines, Program, Setup, Site, Topology};
+use super::{Access, Engines, Program, Setup, Site, Topology, Wanted};
 use crate::balancer::Backend;
 use crate::ports;
 
@@ -40,9 +40,18 @@ impl Service {
         }
     }
 
-    /// Of several in one folder each, only an engine makes more than one possible.
+    /// True for those that keep something in a folder of theirs unless an engine keeps it.
     fn owns_data(self) -> bool {
         matches!(self, Self::AuthToken | Self::ManifestIndex | Self::BlobStore)
+    }
+
+    /// True where only one process can do it.
+    fn is_alone(self, engines: Wanted) -> bool {
+        match self {
+            Self::AuthToken | Self::ManifestIndex => !engines.postgres,
+            Self::BlobStore => !engines.s3,
+            _ => false,
+        }
     }
 }
 
@@ -78,7 +87,7 @@ impl Replica {
             }
             let count = match service {
                 Service::Gateway => setup.scale.gateways,
-                service if service.owns_data() && !setup.scale.engines => 1,
+                service if service.is_alone(setup.scale.engines) => 1,
                 _ => setup.scale.replicas,
             };
             for number in 1..=count {

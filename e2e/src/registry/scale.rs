@@ -1,22 +1,24 @@
 //! A fleet that outgrew one machine: several of each service, and the engines below them.
 
 use std::path::Path;
+use std::str::FromStr;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use crate::engines::{Minio, Postgres, Redis};
 use crate::faults::s3::{Faults, S3Proxy};
 
 /// How many of each service, and on what they stand.
+///
+/// `ENTREPOT_E2E_ENGINES` and `ENTREPOT_E2E_REPLICAS` change the default, to see one engine at a time.
 #[derive(Clone, Debug)]
 pub struct Scale {
     /// Replicas of api-gateway behind the balancer.
     pub gateways: usize,
     /// Replicas of every other service.
     pub replicas: usize,
-    /// PostgreSQL, MinIO and Redis; without them SQLite and a folder, which one process each must own, so
-    /// that only gateways and gc-workers are several. `ENTREPOT_E2E_ENGINES=none` asks for that.
-    pub engines: bool,
+    /// What the services stand on.
+    pub engines: Wanted,
     /// A synchronous standby for PostgreSQL.
     pub standby: bool,
     /// Faults between blob-store and MinIO.
@@ -25,18 +27,62 @@ pub struct Scale {
     pub durable: bool,
 }
 
+/// Which engines a fleet has. Without one its services fall back on SQLite or a folder, which one process must
+/// own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// For metadata and accounts.
+    pub postgres: bool,
+    /// MinIO, for bytes.
+    pub s3: bool,
+    /// For what may be lost.
+    pub redis: bool,
+}
+
+impl Wanted {
+    /// All of them.
+    pub const ALL: Self = Self { postgres: true, s3: true, redis: true };
+}
+
+impl FromStr for Wanted {
+    type Err = anyhow::Error;
+
+    /// Some of `postgres,s3,redis`, or `none`.
+    fn from_str(text: &str) -> Result<Self> {
+        let mut wanted = Self { postgres: false, s3: false, redis: false };
+        for name in text.split(',').filter(|name| *name != "none") {
+            match name {
+                "postgres" => wanted.postgres = true,
+                "s3" => wanted.s3 = true,
+                "redis" => wanted.redis = true,
+                other => bail!("{other:?} is no engine; there are postgres, s3 and redis"),
+            }
+        }
+        Ok(wanted)
+    }
+}
+
 impl Default for Scale {
     fn default() -> Self {
-        let engines = std::env::var("ENTREPOT_E2E_ENGINES").map_or(true, |engines| engines != "none");
-        Self { gateways: 2, replicas: 2, engines, standby: false, faults: None, durable: false }
+        let engines = match std::env::var("ENTREPOT_E2E_ENGINES") {
+            Ok(text) => text.parse().expect("ENTREPOT_E2E_ENGINES names engines"),
+            Err(_) => Wanted::ALL,
+        };
+        let replicas = match std::env::var("ENTREPOT_E2E_REPLICAS") {
+            Ok(text) => text.parse().expect("ENTREPOT_E2E_REPLICAS is a number"),
+            Err(_) => 2,
+        };
+        Self { gateways: 2, replicas, engines, standby: false, faults: None, durable: false }
     }
 }
 
 impl Scale {
     /// The programs that its engines need.
     #[must_use]
-    pub fn tools(&self) -> &'static [&'static str] {
-        if self.engines { &["postgres", "redis-server", "minio"] } else { &[] }
+    pub fn tools(&self) -> Vec<&'static str> {
+        let Wanted { postgres, s3, redis } = self.engines;
+        let tools = [(postgres, "postgres"), (s3, "minio"), (redis, "redis-server")];
+        tools.into_iter().filter(|(wanted, _)| *wanted).map(|(_, tool)| tool).collect()
     }
 }
 
@@ -56,20 +102,25 @@ pub struct Engines {
 impl Engines {
     /// Starts what `scale` asks for, with data below `folder`.
     pub(super) fn start(scale: &Scale, folder: &Path) -> Result<Self> {
-        if !scale.engines {
-            return Ok(Self::default());
+        let mut engines = Self::default();
+        if scale.engines.postgres {
+            let mut postgres = Postgres::start(&folder.join("postgres"), scale.durable)?;
+            if scale.standby {
+                postgres.add_standby()?;
+            }
+            engines.postgres = Some(postgres);
         }
-        let mut postgres = Postgres::start(&folder.join("postgres"), scale.durable)?;
-        if scale.standby {
-            postgres.add_standby()?;
+        if scale.engines.s3 {
+            let minio = Minio::start(&folder.join("minio"))?;
+            if let Some(faults) = &scale.faults {
+                engines.s3_proxy = Some(S3Proxy::start(minio.address(), faults.clone())?);
+            }
+            engines.minio = Some(minio);
         }
-        let minio = Minio::start(&folder.join("minio"))?;
-        let s3_proxy = match &scale.faults {
-            Some(faults) => Some(S3Proxy::start(minio.address(), faults.clone())?),
-            None => None,
-        };
-        let redis = Redis::start(&folder.join("redis"))?;
-        Ok(Self { postgres: Some(postgres), redis: Some(redis), minio: Some(minio), s3_proxy })
+        if scale.engines.redis {
+            engines.redis = Some(Redis::start(&folder.join("redis"))?);
+        }
+        Ok(engines)
     }
 
     /// The part of the configuration that names the engines.

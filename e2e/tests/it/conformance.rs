@@ -43,7 +43,7 @@ fn check(topology: Topology, access: Access) {
 
 /// Two versions of the suite against a fleet behind a balancer, where no two requests need meet one gateway.
 pub(crate) fn scale(access: Access) {
-    if environment::have("fleet conformance", Scale::default().tools()) {
+    if environment::have("fleet conformance", &Scale::default().tools()) {
         check(Topology::Scale, access);
     }
 }

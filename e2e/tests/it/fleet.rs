@@ -24,7 +24,7 @@ fn check(suite: &str, tools: &[&str], setup: &Setup, exercise: impl FnOnce(&mut 
     if environment::target().unwrap() == Target::Distribution {
         return environment::say(&format!("{what}: the stand-in has one topology only"));
     }
-    let tools = [tools, setup.scale.tools()].concat();
+    let tools = [tools, &setup.scale.tools()].concat();
     if !environment::have(&what, &tools) {
         return;
     }
@@ -35,12 +35,12 @@ fn check(suite: &str, tools: &[&str], setup: &Setup, exercise: impl FnOnce(&mut 
     }
 }
 
-/// True when there are no engines, and so nothing to break.
-fn without_engines(suite: &str, setup: &Setup) -> bool {
-    if !setup.scale.engines {
-        environment::say(&format!("fleet {suite}: not without engines"));
+/// True when the run is without an engine that a suite wants to break.
+fn lacks(suite: &str, engine: &str, there: bool) -> bool {
+    if !there {
+        environment::say(&format!("fleet {suite}: not without {engine}"));
     }
-    !setup.scale.engines
+    !there
 }
 
 /// A number from the environment, for longer or shorter runs.

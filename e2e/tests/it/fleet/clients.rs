@@ -16,7 +16,7 @@ fn run(setup: &Setup, chosen: impl Fn(&str) -> bool) {
     if environment::target().unwrap() == Target::Distribution {
         return environment::say("fleet clients: the stand-in has one topology only");
     }
-    if !environment::have("fleet clients", setup.scale.tools()) {
+    if !environment::have("fleet clients", &setup.scale.tools()) {
         return;
     }
     let registry = Rc::new(Registry::start(setup).unwrap());

@@ -14,7 +14,7 @@ use rand::RngExt as _;
 
 use super::kill::pause;
 use super::load::Load;
-use super::{check, number, plain, without_engines};
+use super::{check, lacks, number, plain};
 
 /// What services may take to see that the database is back.
 const RECONNECT: Duration = Duration::from_secs(5);
@@ -113,7 +113,7 @@ fn exercise(registry: &mut Registry) -> Result<String> {
 fn to_the_synchronous_standby() {
     let mut setup = plain();
     setup.scale.standby = true;
-    if !without_engines("failover", &setup) {
+    if !lacks("failover", "postgres", setup.scale.engines.postgres) {
         check("failover", &[], &setup, exercise);
     }
 }

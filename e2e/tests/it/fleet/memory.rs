@@ -64,6 +64,6 @@ fn exercise(registry: &mut Registry) -> Result<String> {
 fn of_uploads() {
     let parts = format!("{}MiB", PARTS >> 20);
     let setup = plain();
-    let setup = if setup.scale.engines { setup.with("storage.s3.buffer_memory", &parts) } else { setup };
+    let setup = if setup.scale.engines.s3 { setup.with("storage.s3.buffer_memory", &parts) } else { setup };
     check("memory", &[], &setup, exercise);
 }

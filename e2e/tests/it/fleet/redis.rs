@@ -11,7 +11,7 @@ use entrepot_e2e::patience::Patience;
 use entrepot_e2e::registry::Registry;
 
 use super::kill::pause;
-use super::{check, number, plain, without_engines};
+use super::{check, lacks, number, plain};
 
 const CLIENTS: u64 = 4;
 /// Between two faults.
@@ -119,7 +119,7 @@ fn exercise(registry: &mut Registry) -> Result<String> {
 #[test]
 fn flushed_and_killed() {
     let setup = plain();
-    if !without_engines("redis", &setup) {
+    if !lacks("redis", "redis", setup.scale.engines.redis) {
         check("redis", &[], &setup, exercise);
     }
 }

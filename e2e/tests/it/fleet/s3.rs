@@ -13,7 +13,7 @@ use entrepot_e2e::poll;
 use entrepot_e2e::registry::Registry;
 use rand::RngExt as _;
 
-use super::{check, number, plain, without_engines};
+use super::{check, lacks, number, plain};
 
 const CLIENTS: u64 = 4;
 const REPOSITORY: &str = "s3/faults";
@@ -86,7 +86,7 @@ fn exercise(registry: &mut Registry) -> Result<String> {
 fn faults() {
     let mut setup = plain().with("gc.interval", "1s").with("gc.upload_idle", "20s");
     setup.scale.faults = Some(Faults::bad_day());
-    if !without_engines("s3", &setup) {
+    if !lacks("s3", "s3", setup.scale.engines.s3) {
         check("s3", &[], &setup, exercise);
     }
 }

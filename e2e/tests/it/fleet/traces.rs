@@ -14,6 +14,9 @@ use entrepot_e2e::{environment, poll, ports, random_bytes};
 use super::{check, plain};
 
 const REPOSITORY: &str = "traces/app";
+/// Attributes of the calls that leave the services.
+const SQL: &str = "db.system.name=postgresql";
+const S3: &str = "rpc.service=S3";
 /// Spans are sent in batches.
 const EXPORTED: Duration = Duration::from_secs(30);
 
@@ -58,9 +61,12 @@ fn pull(registry: &Registry, client: &Client, layer: &Blob) -> Result<()> {
     Ok(())
 }
 
-/// The way up from a span whose service and name fit, as far as the client.
-fn reaches(spans: &[Span], client: &Client, service: &str, part: &str) -> Result<()> {
-    let starts = spans.iter().filter(|span| span.service == service && span.name.to_lowercase().contains(part));
+/// The way up from a span of this service with this attribute (or any), as far as the client.
+fn reaches(spans: &[Span], client: &Client, service: &str, attribute: &str) -> Result<()> {
+    let fits = |span: &&Span| {
+        span.service == service && (attribute.is_empty() || span.attributes.iter().any(|known| known == attribute))
+    };
+    let starts = spans.iter().filter(fits);
     let joined = |start: &Span| {
         let mut at = start;
         // A tree has no more steps than spans.
@@ -79,14 +85,14 @@ fn reaches(spans: &[Span], client: &Client, service: &str, part: &str) -> Result
         return Ok(());
     }
     let known: Vec<String> = spans.iter().map(|span| format!("{} {:?}", span.service, span.name)).collect();
-    bail!("no span of {service} with {part:?} descends from the client's; there are {known:#?}")
+    bail!("no span of {service} with {attribute:?} descends from the client's; there are {known:#?}")
 }
 
 /// Waits for spans of all these services that descend from the client's span.
 fn await_spans(receiver: &Receiver, client: &Client, wanted: &[(&str, &str)]) -> Result<usize> {
     let attempt = || {
         let spans = receiver.spans(&client.trace);
-        wanted.iter().try_for_each(|(service, part)| reaches(&spans, client, service, part))?;
+        wanted.iter().try_for_each(|(service, attribute)| reaches(&spans, client, service, attribute))?;
         Ok(spans.len())
     };
     Ok(poll::until("the whole trace", EXPORTED, attempt)?.0)
@@ -113,9 +119,12 @@ fn joined_to_the_clients() {
         error_tells(registry, &pulling)?;
         let mut pushed = vec![("api-gateway", ""), ("manifest-index", ""), ("blob-store", "")];
         let mut pulled = vec![("api-gateway", ""), ("manifest-index", "")];
-        if engines {
-            pushed.extend([("manifest-index", "sql"), ("blob-store", "s3")]);
-            pulled.push(("manifest-index", "sql"));
+        if engines.postgres {
+            pushed.push(("manifest-index", SQL));
+            pulled.push(("manifest-index", SQL));
+        }
+        if engines.s3 {
+            pushed.push(("blob-store", S3));
         }
         let pushed = await_spans(&receiver, &pushing, &pushed).context("of the push")?;
         let pulled = await_spans(&receiver, &pulling, &pulled).context("of the pull")?;
