@@ -61,7 +61,8 @@ impl History<'_> {
             match outcome {
                 Ok(action) => self.record(Operation { action, called, answered: Some(answered) }),
                 Err(error) if !matches!(verdict(&error), Verdict::Fault(_)) => {
-                    // A read that got no answer says nothing.
+                    // As clients do: a pause, then on. A read that got no answer says nothing.
+                    pause(Duration::from_millis(20));
                     if let Some(action) = unknown {
                         self.record(Operation { action, called, answered: None });
                     }
