@@ -12,6 +12,8 @@ use crate::http::Unexpected;
 
 /// Longest pause between two attempts.
 const LONGEST: Duration = Duration::from_secs(2);
+/// Longer than this a registry need not ask for in a test.
+const LONGEST_ASKED: Duration = Duration::from_secs(5);
 
 /// How an operation that failed may be seen.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,6 +38,12 @@ pub fn verdict(error: &Error) -> Verdict {
         None if error.chain().any(<dyn std::error::Error>::is::<std::io::Error>) => Verdict::Cut,
         None => Verdict::Fault(format!("{error:#}")),
     }
+}
+
+/// How long the registry asks to wait, within reason.
+fn asked_for(error: &Error) -> Duration {
+    let seconds = error.downcast_ref::<Unexpected>().and_then(|answer| answer.retry_after.as_ref()?.parse().ok());
+    seconds.map_or(Duration::ZERO, Duration::from_secs).min(LONGEST_ASKED)
 }
 
 /// Retries with a deadline, and what they met; shared by the threads of one load.
@@ -81,8 +89,7 @@ impl Patience {
             if attempt >= u64::from(self.attempts) || start.elapsed() > self.limit {
                 return Err(error.context(format!("{what}: given up after {attempt} attempts, {:?}", start.elapsed())));
             }
-            // Whole seconds of Retry-After are for people; a client may come back sooner, if ever less often.
-            thread::sleep(pause);
+            thread::sleep(pause.max(asked_for(&error)));
             pause = (pause * 2).min(LONGEST);
         }
         bail!("{what}: no attempt was made")
