@@ -20,7 +20,8 @@ fn a_commit_is_seen_however_it_is_sent_and_split() {
     let simple = message(b"Q", b"COMMIT\0");
     let prepared =
         [message(b"P", b"s1\0commit\0\0\0"), message(b"B", b"\0s1\0\0\0\0\0\0\0"), message(b"S", b"")].concat();
-    for commit in [simple, prepared] {
+    let last_of_two = message(b"Q", b"SET LOCAL statement_timeout = 0; COMMIT\0");
+    for commit in [simple, prepared, last_of_two] {
         let other = message(b"Q", b"SELECT 'COMMIT'\0");
         let stream = [start(), other, commit].concat();
         for size in 1..stream.len() {

@@ -4,7 +4,7 @@
 /// running query cancelled.
 const REQUESTS: [u32; 3] = [80_877_102, 80_877_103, 80_877_104];
 /// More of a message than this is not looked at.
-const LOOKED_AT: usize = 64;
+const LOOKED_AT: usize = 128;
 
 /// Follows one connection's messages, however they are split over reads.
 #[derive(Default)]
@@ -84,7 +84,10 @@ impl Commits {
     }
 }
 
+/// True when one of the statements is a COMMIT; drivers send several at once.
 fn is_commit(text: &[u8]) -> bool {
-    let word = text.trim_ascii_start();
-    word.len() >= 6 && word[..6].eq_ignore_ascii_case(b"commit")
+    text.split(|byte| *byte == b';').any(|statement| {
+        let word = statement.trim_ascii_start();
+        word.len() >= 6 && word[..6].eq_ignore_ascii_case(b"commit")
+    })
 }
