@@ -36,7 +36,7 @@ pub fn target() -> Result<Target> {
 /// # Errors
 /// Text for [`skip`].
 pub fn tool(name: &str) -> Result<PathBuf, String> {
-    let variable = |kind: &str| format!("ENTREPOT_E2E_{kind}_{}", name.to_uppercase());
+    let variable = |kind: &str| format!("ENTREPOT_E2E_{kind}_{}", name.to_uppercase().replace('-', "_"));
     match std::env::var_os(variable("TOOL")) {
         Some(path) => Ok(path.into()),
         None => {

@@ -110,11 +110,26 @@ impl Client {
         self.stream(request)?.read()
     }
 
-    /// Like [`Client::send`], but leaves the body to be read.
+    /// Like [`Client::send`], but leaves the body to be read. Follows one redirect of a GET, as clients do for
+    /// blobs that lie elsewhere; their credentials stay here.
     ///
     /// # Errors
     /// As [`Client::send`].
-    pub fn stream(&self, mut request: Request<'_>) -> Result<Streaming> {
+    pub fn stream(&self, request: Request<'_>) -> Result<Streaming> {
+        let get = request.method == "GET";
+        let response = self.answered(request)?;
+        match response.header("location") {
+            Some(location) if get && response.status() == 307 && location.contains("://") => {
+                let (authority, path) = address(location);
+                let elsewhere = Self::new(authority, None, None);
+                elsewhere.exchange(&mut Request::new("GET", path), None)
+            }
+            _ => Ok(response),
+        }
+    }
+
+    /// The answer, after authentication if that was asked for.
+    fn answered(&self, mut request: Request<'_>) -> Result<Streaming> {
         let authorization = self.authorization();
         let response = self.exchange(&mut request, authorization.as_deref())?;
         let replayable = matches!(request.body, Body::Empty | Body::Bytes(_));
@@ -149,6 +164,15 @@ impl Client {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<String>> {
         self.authorization.lock().expect("the lock is held for assignments only, which do not panic")
+    }
+}
+
+/// Authority and path of an absolute URL.
+fn address(url: &str) -> (&str, String) {
+    let (_, rest) = url.split_once("://").unwrap_or(("", url));
+    match rest.split_once('/') {
+        Some((authority, path)) => (authority, format!("/{path}")),
+        None => (rest, "/".to_owned()),
     }
 }
 

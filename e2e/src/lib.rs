@@ -5,16 +5,26 @@
 //! the registry promised is remembered by the suites themselves.
 
 pub mod api;
+pub mod balancer;
 pub mod conformance;
+pub mod content;
+pub mod engines;
 pub mod environment;
+pub mod faults;
 pub mod http;
 pub mod image;
 pub mod layout;
+pub mod linearizability;
+pub mod patience;
 pub mod poll;
+pub mod ports;
 pub mod process;
 pub mod registry;
+pub mod relay;
 pub mod tar;
+pub mod tcp;
 pub mod tls;
+pub mod traces;
 
 /// The `sha256:<hex>` digest of `bytes`.
 #[must_use]

@@ -1,8 +1,10 @@
 //! Child processes that are always ended by their own id, and what the kernel knows about them.
 
 use std::fs::File;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -11,6 +13,13 @@ use crate::poll;
 
 /// Longest piece of a log line that is shown.
 const LINE: usize = 300;
+
+static OWN_GROUPS: AtomicBool = AtomicBool::new(false);
+
+/// From now on Ctrl-C at the terminal reaches this process only, which then ends its daemons in order.
+pub fn keep_signals_from_daemons() {
+    OWN_GROUPS.store(true, Ordering::Relaxed);
+}
 
 /// A daemon with its log. Dropping it kills it.
 #[derive(Debug)]
@@ -32,6 +41,9 @@ impl Daemon {
             .append(true)
             .open(&log)
             .with_context(|| format!("opening {}", log.display()))?;
+        if OWN_GROUPS.load(Ordering::Relaxed) {
+            command.process_group(0);
+        }
         let child = command
             .stdin(Stdio::null())
             .stdout(file.try_clone()?)
@@ -79,10 +91,18 @@ impl Daemon {
     /// # Errors
     /// When it had to be killed.
     pub fn terminate(&mut self, limit: Duration) -> Result<ExitStatus> {
+        self.terminate_by("TERM", limit)
+    }
+
+    /// Like [`Daemon::terminate`], for programs that take another signal for a request to end.
+    ///
+    /// # Errors
+    /// When it had to be killed.
+    pub fn terminate_by(&mut self, signal: &str, limit: Duration) -> Result<ExitStatus> {
         if let Some(status) = self.child.try_wait()? {
             return Ok(status);
         }
-        let sent = Command::new("kill").arg(self.pid().to_string()).status()?;
+        let sent = Command::new("kill").args(["-s", signal]).arg(self.pid().to_string()).status()?;
         if !sent.success() {
             bail!("kill {} ended with {sent}", self.pid());
         }
@@ -91,7 +111,7 @@ impl Daemon {
             Ok((status, _)) => Ok(status),
             Err(error) => {
                 self.kill()?;
-                Err(error.context(format!("{} ignored SIGTERM", self.name)))
+                Err(error.context(format!("{} ignored SIG{signal}", self.name)))
             }
         }
     }
@@ -132,6 +152,16 @@ impl Drop for Daemon {
         // Already ended is what we want; there is nobody to report another failure to.
         let _ = self.kill();
     }
+}
+
+/// Bytes that the files below `path` occupy.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn disk_usage(path: &Path) -> Result<u64> {
+    let text = stdout(Command::new("du").arg("-sk").arg(path))?;
+    let kilobytes: u64 = text.split_whitespace().next().context("du said nothing")?.parse()?;
+    Ok(kilobytes * 1024)
 }
 
 fn resident_bytes(status: &str) -> Option<u64> {

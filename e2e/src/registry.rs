@@ -3,8 +3,9 @@
 
 mod distribution;
 mod entrepot;
+mod scale;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -13,24 +14,30 @@ use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
 use crate::api::Api;
+use crate::balancer::Balancer;
 use crate::environment::{self, Target};
 use crate::http::{Client, Credentials, Request};
-use crate::poll;
 use crate::process::Daemon;
 use crate::tls::Authority;
+use crate::{poll, ports};
+
+use entrepot::Replica;
+pub use scale::{Engines, Scale, Wanted};
 
 /// A start that takes longer has failed.
 const START: Duration = Duration::from_secs(30);
 /// A stop that takes longer has failed; running requests have ended by then.
 const STOP: Duration = Duration::from_secs(20);
 
-/// One process for all, or one for each service.
+/// One process for all, one for each service, or several for each behind a balancer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Topology {
     /// `entrepot serve`.
     Embedded,
     /// `entrepot api-gateway`, `auth-token`, `blob-store`, `manifest-index` and `gc-worker`.
     Fleet,
+    /// Two and more of each, over PostgreSQL, S3 and Redis, behind a balancer that is not sticky: [`Scale`].
+    Scale,
 }
 
 /// Who may do what.
@@ -64,6 +71,10 @@ pub struct Setup {
     pub address: IpAddr,
     /// Where bytes and metadata go, if not into a temporary folder.
     pub data: Option<PathBuf>,
+    /// How many of each and on what, in [`Topology::Scale`].
+    pub scale: Scale,
+    /// More settings for every process: environment variables and their values.
+    pub settings: Vec<(String, String)>,
 }
 
 impl Setup {
@@ -76,7 +87,17 @@ impl Setup {
             transport: Transport::Http,
             address: Ipv4Addr::LOCALHOST.into(),
             data: None,
+            scale: Scale::default(),
+            settings: Vec::new(),
         }
+    }
+
+    /// Adds a setting, `traces.otlp_endpoint` for example.
+    #[must_use]
+    pub fn with(mut self, key: &str, value: &str) -> Self {
+        let variable = key.to_uppercase().replace('.', "__");
+        self.settings.push((format!("ENTREPOT__{variable}"), value.to_owned()));
+        self
     }
 
     /// Authenticated and encrypted.
@@ -99,13 +120,13 @@ struct Site {
     data: PathBuf,
     authority: String,
     tls: Option<Authority>,
-    /// Ports for what is not the public address.
-    ports: Vec<u16>,
+    /// Our processes, services before their callers.
+    replicas: Vec<Replica>,
 }
 
 /// A program to start, under a name that stays.
 struct Program {
-    name: &'static str,
+    name: String,
     command: Command,
     /// Answers 200 when the process is ready; none when the public address tells.
     ready: Option<String>,
@@ -116,6 +137,8 @@ pub struct Registry {
     target: Target,
     site: Site,
     daemons: Vec<Daemon>,
+    balancer: Option<Balancer>,
+    engines: Engines,
     _folder: TempDir,
 }
 
@@ -125,25 +148,36 @@ impl Registry {
     /// # Errors
     /// When it does not become ready; the error shows the logs.
     pub fn start(setup: &Setup) -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("entrepot-e2e-").tempdir()?;
+        // Passable for PostgreSQL, which runs as a user of its own.
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o711);
+        let folder = tempfile::Builder::new().prefix("entrepot-e2e-").permissions(mode).tempdir()?;
         let tls = match setup.transport {
             Transport::Http => None,
             Transport::Tls => Some(Authority::create(folder.path())?),
         };
-        let mut ports = free_ports(12)?;
-        let authority = SocketAddr::new(setup.address, ports.remove(0)).to_string();
+        let public = SocketAddr::new(setup.address, ports::free_port()?);
         let data = match &setup.data {
             Some(data) => data.clone(),
             None => folder.path().join("data"),
         };
         std::fs::create_dir_all(&data)?;
-        let site = Site { setup: setup.clone(), folder: folder.path().to_owned(), data, authority, tls, ports };
         let target = environment::target()?;
+        let (replicas, engines) = match (&target, setup.topology) {
+            (Target::Distribution, _) => (Vec::new(), Engines::default()),
+            (_, Topology::Scale) => (Replica::all(setup, public)?, Engines::start(&setup.scale, &data)?),
+            _ => (Replica::all(setup, public)?, Engines::default()),
+        };
+        let balancer = match (&target, setup.topology) {
+            (Target::Entrepot(_), Topology::Scale) => Some(Balancer::start(public, &Replica::gateways(&replicas))?),
+            _ => None,
+        };
+        let (setup, folder_path, authority) = (setup.clone(), folder.path().to_owned(), public.to_string());
+        let site = Site { setup, folder: folder_path, data, authority, tls, replicas };
         match &target {
-            Target::Entrepot(program) => entrepot::prepare(program, &site)?,
+            Target::Entrepot(program) => entrepot::prepare(program, &site, &engines)?,
             Target::Distribution => distribution::prepare(&site)?,
         }
-        let mut registry = Self { target, site, daemons: Vec::new(), _folder: folder };
+        let mut registry = Self { target, site, daemons: Vec::new(), balancer, engines, _folder: folder };
         registry.restart()?;
         Ok(registry)
     }
@@ -158,7 +192,7 @@ impl Registry {
         for mut program in programs {
             ready.extend(program.ready);
             if !self.daemons.iter().any(|daemon| daemon.name() == program.name) {
-                let daemon = Daemon::start(program.name, &self.site.folder, &mut program.command)?;
+                let daemon = Daemon::start(&program.name, &self.site.folder, &mut program.command)?;
                 self.daemons.push(daemon);
             }
         }
@@ -202,10 +236,74 @@ impl Registry {
     /// # Errors
     /// When one has to be killed.
     pub fn stop(&mut self) -> Result<()> {
+        let order = |daemon: &Daemon| self.site.replicas.iter().rposition(|replica| replica.name == daemon.name());
+        // In the order of the start, whatever was started again since.
+        self.daemons.sort_by_key(order);
         for mut daemon in std::mem::take(&mut self.daemons).into_iter().rev() {
             daemon.terminate(STOP)?;
         }
         Ok(())
+    }
+
+    /// SIGTERM to one process; waits at most `limit` for its end.
+    ///
+    /// # Errors
+    /// When there is no such process or it has to be killed.
+    pub fn stop_one(&mut self, name: &str, limit: Duration) -> Result<()> {
+        let at = self.daemons.iter().position(|daemon| daemon.name() == name);
+        let mut daemon = self.daemons.remove(at.with_context(|| format!("{name} does not run"))?);
+        let status = daemon.terminate(limit)?;
+        if !status.success() {
+            bail!("{name} ended with {status}:\n{}", daemon.log_tail(30));
+        }
+        Ok(())
+    }
+
+    /// Ends everything in order, engines last.
+    ///
+    /// # Errors
+    /// When something has to be killed.
+    pub fn shut_down(&mut self) -> Result<()> {
+        self.balancer = None;
+        self.stop()?;
+        self.engines.stop()
+    }
+
+    /// Takes processes that have ended out of the list, so that [`Registry::restart`] starts them again; their
+    /// names with the ends of their logs.
+    pub fn ended(&mut self) -> Vec<String> {
+        let mut ended = Vec::new();
+        self.daemons.retain_mut(|daemon| match daemon.check_alive() {
+            Ok(()) => true,
+            Err(error) => {
+                ended.push(error.to_string());
+                false
+            }
+        });
+        ended
+    }
+
+    /// PostgreSQL, Redis and MinIO, where the topology has them.
+    #[must_use]
+    pub fn engines(&self) -> &Engines {
+        &self.engines
+    }
+
+    /// Like [`Registry::engines`], to do them harm.
+    pub fn engines_mut(&mut self) -> &mut Engines {
+        &mut self.engines
+    }
+
+    /// The `host:port` of every gateway, past the balancer.
+    #[must_use]
+    pub fn gateways(&self) -> Vec<String> {
+        Replica::gateways(&self.site.replicas).iter().map(|gateway| gateway.address.to_string()).collect()
+    }
+
+    /// Calls to one gateway, past the balancer.
+    #[must_use]
+    pub fn api_of(&self, gateway: &str) -> Api {
+        Api::new(Client::new(gateway, self.client_tls(), self.credentials()))
     }
 
     /// One process or several.
@@ -252,9 +350,7 @@ impl Registry {
     /// # Errors
     /// When the folder cannot be read.
     pub fn stored_bytes(&self) -> Result<u64> {
-        let text = crate::process::stdout(Command::new("du").arg("-sk").arg(&self.site.data))?;
-        let kilobytes: u64 = text.split_whitespace().next().context("du said nothing")?.parse()?;
-        Ok(kilobytes * 1024)
+        crate::process::disk_usage(&self.site.data)
     }
 
     /// `host:port` of the public address.
@@ -297,11 +393,4 @@ impl Registry {
             Target::Distribution => distribution::programs(&self.site),
         }
     }
-}
-
-/// Ports that were free a moment ago, all different.
-fn free_ports(count: usize) -> Result<Vec<u16>> {
-    let listeners: Vec<TcpListener> =
-        (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<std::io::Result<_>>()?;
-    listeners.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
 }

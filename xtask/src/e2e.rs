@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use crate::{process, tools};
 
 /// Suites that measure time or memory and so run alone, after all others.
-const ALONE: &[&str] = &["kill::", "large::"];
+const ALONE: &[&str] = &["kill::", "large::", "fleet::"];
 
 /// What the command line asks for.
 #[derive(Debug, Default, PartialEq)]
@@ -36,12 +36,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         for name in skip {
             command.args(["--skip", name]);
         }
-        for (name, path) in &inventory.present {
-            command.env(variable("TOOL", name), path);
-        }
-        for (name, reason) in &inventory.missing {
-            command.env(variable("MISSING", name), reason);
-        }
+        hand_over(&inventory, &mut command);
         match &binary {
             Some(path) => command.env("ENTREPOT_E2E_BINARY", path),
             None => command.env("ENTREPOT_E2E_TARGET", "distribution"),
@@ -55,6 +50,31 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
             let together = suites(&[], ALONE, "2");
             suites(ALONE, &[], "1").and(together)
         }
+    }
+}
+
+/// `cargo xtask fleet up`: becomes the program that keeps a whole fleet running.
+pub(crate) fn fleet(args: &[String]) -> Result<()> {
+    let Some(("up", rest)) = args.split_first().map(|(command, rest)| (command.as_str(), rest)) else {
+        bail!("`cargo xtask fleet up` is all there is; `cargo xtask fleet up --help` lists its options");
+    };
+    let (release, rest): (Vec<&String>, Vec<&String>) = rest.iter().partition(|arg| *arg == "--release");
+    let inventory = tools::ensure_only(&["postgres", "redis-server", "minio"])?;
+    let registry = build_registry(!release.is_empty())?;
+    let fleet = build(&["--package", "entrepot-e2e", "--bin", "fleet"])?;
+    let mut command = std::process::Command::new(fleet);
+    command.args(rest).env("ENTREPOT_E2E_BINARY", registry);
+    hand_over(&inventory, &mut command);
+    process::become_command(&mut command)
+}
+
+/// Tells `command` where the tools are, and why others are not there.
+fn hand_over(inventory: &tools::Inventory, command: &mut std::process::Command) {
+    for (name, path) in &inventory.present {
+        command.env(variable("TOOL", name), path);
+    }
+    for (name, reason) in &inventory.missing {
+        command.env(variable("MISSING", name), reason);
     }
 }
 
@@ -77,17 +97,19 @@ fn report(inventory: &tools::Inventory) -> Result<()> {
 }
 
 fn build_registry(release: bool) -> Result<PathBuf> {
+    let arguments: &[&str] = if release { &["--package", "entrepot", "--release"] } else { &["--package", "entrepot"] };
+    build(arguments)
+}
+
+/// Builds a program of the workspace; its path.
+fn build(arguments: &[&str]) -> Result<PathBuf> {
     let mut build = process::cargo();
-    build.args(["build", "--package", "entrepot", "--message-format", "json"]);
-    if release {
-        build.arg("--release");
-    }
-    build.stderr(std::process::Stdio::inherit());
+    build.arg("build").args(arguments).args(["--message-format", "json"]).stderr(std::process::Stdio::inherit());
     let output = build.output().context("starting cargo build")?;
     if !output.status.success() {
-        bail!("cargo build --package entrepot ended with {}", output.status);
+        bail!("{build:?} ended with {}", output.status);
     }
-    executable(&String::from_utf8_lossy(&output.stdout)).context("cargo build --package entrepot made no program")
+    executable(&String::from_utf8_lossy(&output.stdout)).with_context(|| format!("{build:?} made no program"))
 }
 
 /// The `executable` of the last artifact message that has one.
@@ -99,7 +121,7 @@ fn executable(messages: &str) -> Option<PathBuf> {
 }
 
 fn variable(kind: &str, tool: &str) -> String {
-    format!("ENTREPOT_E2E_{kind}_{}", tool.to_uppercase())
+    format!("ENTREPOT_E2E_{kind}_{}", tool.to_uppercase().replace('-', "_"))
 }
 
 fn parse(args: &[String]) -> Result<Options> {

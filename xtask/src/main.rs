@@ -23,6 +23,7 @@ cargo xtask <command>
   test [cargo test arguments]   every test that needs only Rust
   e2e [filter] [--release] [--target entrepot|distribution]
                                 real clients, conformance, kill and hostile suites; installs what is missing
+  fleet up [options]            the whole registry as a fleet on this machine, with PostgreSQL, MinIO and Redis
   check-arch                    dependency direction, lints, file sizes
   fuzz [seconds]                build and run every fuzz target (30 s each unless told)
   deny                          licences, bans, sources and, where reachable, advisories
@@ -50,6 +51,7 @@ fn run(args: &[String]) -> Result<()> {
     match command {
         "test" => rust_tests::run(rest),
         "e2e" => e2e::run(rest),
+        "fleet" => e2e::fleet(rest),
         "check-arch" => arch::run(),
         "fuzz" => fuzz::run(rest),
         "deny" => deny::run(),

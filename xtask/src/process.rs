@@ -1,6 +1,7 @@
 //! Child processes, with errors that name the command.
 
 use std::ffi::OsString;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -13,6 +14,14 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
         bail!("{command:?} ended with {status}");
     }
     Ok(())
+}
+
+/// Becomes `command`, so that signals to us are signals to it.
+///
+/// # Errors
+/// When it cannot be started; otherwise this never returns.
+pub(crate) fn become_command(command: &mut Command) -> Result<()> {
+    Err(command.exec()).with_context(|| format!("starting {command:?}"))
 }
 
 /// Runs `command` quietly and returns its standard output; its errors are part of ours.
@@ -36,8 +45,18 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
         .chain(["/usr/sbin", "/sbin", "/usr/local/go/bin"].map(PathBuf::from))
+        .chain(postgres_folders())
         .map(|folder| folder.join(program))
         .find(|candidate| is_program(candidate))
+}
+
+/// Where Debian keeps PostgreSQL's programs, the newest version first.
+fn postgres_folders() -> Vec<PathBuf> {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut folders: Vec<PathBuf> = versions.map(|version| version.path().join("bin")).collect();
+    folders.sort();
+    folders.reverse();
+    folders
 }
 
 /// True for a file that exists; permissions are left to the kernel, whose message is better than ours.

@@ -16,6 +16,8 @@ pub(crate) enum Source {
     Debian(&'static str),
     /// A Go program: module path of its `main` package, and version.
     Go(&'static str, &'static str),
+    /// A Go program of our own: its folder in the workspace.
+    OwnGo(&'static str),
 }
 
 /// A program that a suite starts.
@@ -45,11 +47,15 @@ const TOOLS: &[Tool] = &[
     debian("buildah", "buildah"),
     debian("skopeo", "skopeo"),
     debian("busybox", "busybox-static"),
+    debian("postgres", "postgresql"),
+    debian("redis-server", "redis-server"),
     go("crane", "github.com/google/go-containerregistry/cmd/crane", "v0.22.1"),
     go("oras", "oras.land/oras/cmd/oras", "v1.3.6"),
     go("regctl", "github.com/regclient/regclient/cmd/regctl", "v0.11.7"),
     go("helm", "helm.sh/helm/v3/cmd/helm", "v3.22.0"),
     go("registry", "github.com/distribution/distribution/v3/cmd/registry", "v3.1.2"),
+    go("minio", "github.com/minio/minio", "v0.0.0-20260212201848-7aac2a2c5b7c"),
+    Tool { name: "otelcol", source: Source::OwnGo("e2e/otelcol") },
     go("conformance", "github.com/opencontainers/distribution-spec/conformance", "v0.0.0-20260831232431-97274622c111"),
 ];
 
@@ -63,14 +69,25 @@ pub(crate) struct Inventory {
 
 /// Installs what is missing. A tool that cannot be had is listed with the reason, never an error.
 pub(crate) fn ensure() -> Result<Inventory> {
+    ensure_of(TOOLS.iter())
+}
+
+/// Like [`ensure`], for some of the tools.
+pub(crate) fn ensure_only(names: &[&str]) -> Result<Inventory> {
+    ensure_of(TOOLS.iter().filter(|tool| names.contains(&tool.name)))
+}
+
+fn ensure_of(tools: impl Iterator<Item = &'static Tool> + Clone) -> Result<Inventory> {
     let mut inventory = Inventory { present: Vec::new(), missing: Vec::new() };
-    let packages = debian::Packages::install(&absent_packages());
-    for tool in TOOLS {
+    let packages = debian::Packages::install(&absent_packages(tools.clone()));
+    for tool in tools {
         let found = match tool.source {
             Source::Debian(package) => process::find(tool.name).ok_or_else(|| packages.why_missing(package)),
             Source::Go(module, version) => {
                 golang::install(tool.name, module, version, &cache::root()?).map_err(|error| format!("{error:#}"))
             }
+            Source::OwnGo(folder) => golang::build(tool.name, &cache::workspace().join(folder), &cache::root()?)
+                .map_err(|error| format!("{error:#}")),
         };
         match found {
             Ok(path) => inventory.present.push((tool.name, path)),
@@ -80,9 +97,8 @@ pub(crate) fn ensure() -> Result<Inventory> {
     Ok(inventory)
 }
 
-fn absent_packages() -> Vec<&'static str> {
-    let mut packages: Vec<&'static str> = TOOLS
-        .iter()
+fn absent_packages(tools: impl Iterator<Item = &'static Tool>) -> Vec<&'static str> {
+    let mut packages: Vec<&'static str> = tools
         .filter_map(|tool| match tool.source {
             Source::Debian(package) if process::find(tool.name).is_none() => Some(package),
             _ => None,

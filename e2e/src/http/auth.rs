@@ -22,11 +22,7 @@ pub(super) fn answer(client: &Client, challenge: &str, credentials: &Credentials
 fn token(client: &Client, parameters: &str, basic: String) -> Result<String> {
     let realm = parameter(parameters, "realm").context("the challenge has no realm")?;
     let service = parameter(parameters, "service").unwrap_or_default();
-    let (_, rest) = realm.split_once("://").unwrap_or(("", realm));
-    let (authority, path) = match rest.split_once('/') {
-        Some((authority, path)) => (authority, format!("/{path}")),
-        None => (rest, "/".to_owned()),
-    };
+    let (authority, path) = super::address(realm);
     let mut target = format!("{path}?service={}", escape(service));
     if let Some(scope) = parameter(parameters, "scope") {
         target.push_str(&format!("&scope={}", escape(scope)));

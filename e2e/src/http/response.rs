@@ -36,6 +36,8 @@ pub struct Unexpected {
     pub status: u16,
     /// The body that came with it.
     pub text: String,
+    /// When the server asks to try again.
+    pub retry_after: Option<String>,
 }
 
 impl std::fmt::Display for Unexpected {
@@ -126,7 +128,9 @@ impl Response {
     /// When it is another one.
     pub fn expect(self, expected: &[u16]) -> Result<Self> {
         if !expected.contains(&self.status) {
-            return Err(Unexpected { expected: expected.to_vec(), status: self.status, text: self.text() }.into());
+            let retry_after = self.header("retry-after").map(str::to_owned);
+            let (expected, text) = (expected.to_vec(), self.text());
+            return Err(Unexpected { expected, status: self.status, text, retry_after }.into());
         }
         Ok(self)
     }

@@ -62,3 +62,17 @@ fn challenge_parameters_are_found_by_their_whole_name() {
     assert_eq!(auth::parameter(parameters, "scope"), Some("repository:a:pull,push"));
     assert_eq!(auth::parameter(parameters, "real"), None);
 }
+
+#[test]
+fn a_redirected_get_is_followed_without_credentials() {
+    let (elsewhere, seen) = server(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi");
+    let reply = format!(
+        "HTTP/1.1 307 Temporary Redirect\r\nLocation: http://{}/k?sig=1\r\nContent-Length: 0\r\n\r\n",
+        elsewhere.authority()
+    );
+    let (client, _) = server(reply.leak().as_bytes());
+    let response = client.send(Request::new("GET", "/blob").header("Authorization", "Bearer secret")).unwrap();
+    assert_eq!((response.status, response.text().as_str()), (200, "hi"));
+    let seen = seen.join().unwrap();
+    assert!(seen.starts_with("GET /k?sig=1 HTTP/1.1\r\n") && !seen.contains("secret"), "{seen}");
+}

@@ -36,5 +36,5 @@ pub(super) fn prepare(site: &Site) -> Result<()> {
 pub(super) fn programs(site: &Site) -> Result<Vec<Program>> {
     let mut command = environment::command("registry")?;
     command.arg("serve").arg(site.folder.join("registry.yml")).env("OTEL_TRACES_EXPORTER", "none");
-    Ok(vec![Program { name: "registry", command, ready: None }])
+    Ok(vec![Program { name: "registry".to_owned(), command, ready: None }])
 }

@@ -1,19 +1,114 @@
 //! Our own processes and their configuration.
 
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Result, ensure};
 
-use super::{Access, Program, Site, Topology};
+use super::{Access, Engines, Program, Setup, Site, Topology, Wanted};
+use crate::balancer::Backend;
+use crate::ports;
 
 const CONFIG: &str = "entrepot.toml";
 /// Shared by the services; they ask for 32 visible characters.
 const SECRET: &str = "no-secret-at-all-but-long-enough-for-a-test-run";
+/// A gateway is not ready for so long before it stops listening, so that the balancer sees it.
+const GRACE: &str = "1s";
 
-/// Writes the configuration that all processes share, and adds the user of a managed registry.
-pub(super) fn prepare(program: &Path, site: &Site) -> Result<()> {
+/// A kind of process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Service {
+    Embedded,
+    AuthToken,
+    ManifestIndex,
+    BlobStore,
+    GcWorker,
+    Gateway,
+}
+
+impl Service {
+    fn command(self) -> &'static str {
+        match self {
+            Self::Embedded => "serve",
+            Self::AuthToken => "auth-token",
+            Self::ManifestIndex => "manifest-index",
+            Self::BlobStore => "blob-store",
+            Self::GcWorker => "gc-worker",
+            Self::Gateway => "api-gateway",
+        }
+    }
+
+    /// True for those that keep something in a folder of theirs unless an engine keeps it.
+    fn owns_data(self) -> bool {
+        matches!(self, Self::AuthToken | Self::ManifestIndex | Self::BlobStore)
+    }
+
+    /// True where only one process can do it.
+    fn is_alone(self, engines: Wanted) -> bool {
+        match self {
+            Self::AuthToken | Self::ManifestIndex => !engines.postgres,
+            Self::BlobStore => !engines.s3,
+            _ => false,
+        }
+    }
+}
+
+/// One process and its addresses, the same at every restart.
+#[derive(Debug)]
+pub(super) struct Replica {
+    pub(super) name: String,
+    service: Service,
+    listen: SocketAddr,
+    admin: SocketAddr,
+    /// Of blob-store.
+    data: SocketAddr,
+}
+
+impl Replica {
+    /// The processes of a topology, services before their callers.
+    pub(super) fn all(setup: &Setup, public: SocketAddr) -> Result<Vec<Self>> {
+        let one = |service, listen| -> Result<Self> {
+            let name = Service::command(service).to_owned();
+            Ok(Self { name, service, listen, admin: ports::free_address()?, data: ports::free_address()? })
+        };
+        if setup.topology == Topology::Embedded {
+            return Ok(vec![one(Service::Embedded, public)?]);
+        }
+        let services =
+            [Service::AuthToken, Service::ManifestIndex, Service::BlobStore, Service::GcWorker, Service::Gateway];
+        let mut replicas = Vec::new();
+        for service in services {
+            if setup.topology == Topology::Fleet {
+                let listen = if service == Service::Gateway { public } else { ports::free_address()? };
+                replicas.push(one(service, listen)?);
+                continue;
+            }
+            let count = match service {
+                Service::Gateway => setup.scale.gateways,
+                service if service.is_alone(setup.scale.engines) => 1,
+                _ => setup.scale.replicas,
+            };
+            for number in 1..=count {
+                let mut replica = one(service, SocketAddr::new(setup.address, ports::free_port()?))?;
+                replica.name = format!("{}-{number}", replica.name);
+                replicas.push(replica);
+            }
+        }
+        Ok(replicas)
+    }
+
+    /// What a balancer spreads connections over.
+    pub(super) fn gateways(replicas: &[Self]) -> Vec<Backend> {
+        let gateways = replicas.iter().filter(|replica| replica.service == Service::Gateway);
+        gateways.map(|gateway| Backend { address: gateway.listen, admin: Some(gateway.admin) }).collect()
+    }
+}
+
+/// Writes the configuration that all processes share, brings the database up to date, and adds the user of a
+/// managed registry.
+pub(super) fn prepare(program: &Path, site: &Site, engines: &Engines) -> Result<()> {
     let mode = match site.setup.access {
         Access::Open => "open",
         Access::Managed => "managed",
@@ -24,19 +119,22 @@ pub(super) fn prepare(program: &Path, site: &Site) -> Result<()> {
     let fleet = match site.setup.topology {
         // An embedded registry makes its secret itself.
         Topology::Embedded => String::new(),
-        Topology::Fleet => format!(
-            "[internal]\nsecret = \"{SECRET}\"\nauth_token = \"http://{}\"\nblob_store = \"http://{}\"\nmanifest_index = \"http://{}\"\n",
-            site.local(Port::AuthToken),
-            site.local(Port::BlobStore),
-            site.local(Port::ManifestIndex)
+        Topology::Fleet | Topology::Scale => format!(
+            "[internal]\nsecret = \"{SECRET}\"\nauth_token = {}\nblob_store = {}\nmanifest_index = {}\n\n",
+            site.endpoints(Service::AuthToken),
+            site.endpoints(Service::BlobStore),
+            site.endpoints(Service::ManifestIndex)
         ),
     };
     let config = format!(
-        "[http]\nlisten = [\"{}\"]\n{tls}\n[auth]\nmode = \"{mode}\"\n\n[log]\nlevel = \"warn\"\nformat = \"text\"\n\n\
-         [shutdown]\ngrace = \"0s\"\n\n{fleet}",
-        site.authority
+        "[http]\n{tls}\n[auth]\nmode = \"{mode}\"\n\n[log]\nlevel = \"warn\"\nformat = \"text\"\n\n\
+         [shutdown]\ngrace = \"0s\"\n\n{fleet}{}",
+        engines.config()
     );
     std::fs::write(site.folder.join(CONFIG), config)?;
+    if engines.postgres.is_some() {
+        run(program, site, &["migrate"], "")?;
+    }
     if site.setup.access == Access::Managed { add_user(program, site) } else { Ok(()) }
 }
 
@@ -44,82 +142,71 @@ fn add_user(program: &Path, site: &Site) -> Result<()> {
     let credentials = super::credentials();
     let data = match site.setup.topology {
         Topology::Embedded => site.data.clone(),
-        Topology::Fleet => site.data.join("auth"),
+        Topology::Fleet => site.data.join("auth-token"),
+        Topology::Scale => site.data.join("auth-token-1"),
     };
-    let run = |arguments: &[&str], input: &str| -> Result<()> {
-        let mut child = Command::new(program)
-            .args(arguments)
-            .arg("--config")
-            .arg(site.folder.join(CONFIG))
-            .arg("--data-dir")
-            .arg(&data)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()?;
-        child.stdin.take().expect("it is piped").write_all(input.as_bytes())?;
-        let output = child.wait_with_output()?;
-        ensure!(output.status.success(), "entrepot {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-        Ok(())
-    };
-    run(&["user", "add", &credentials.user, "--password-stdin"], &credentials.password)?;
-    run(&["grant", "add", &credentials.user, "*", "*"], "")
+    let data = data.to_str().expect("temporary folders have plain names");
+    let in_folder =
+        |arguments: &[&str], input: &str| run(program, site, &[arguments, &["--data-dir", data]].concat(), input);
+    in_folder(&["user", "add", &credentials.user, "--password-stdin"], &credentials.password)?;
+    in_folder(&["grant", "add", &credentials.user, "*", "*"], "")
+}
+
+/// Runs a command to its end.
+fn run(program: &Path, site: &Site, arguments: &[&str], input: &str) -> Result<()> {
+    let mut child = Command::new(program)
+        .args(arguments)
+        .arg("--config")
+        .arg(site.folder.join(CONFIG))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    child.stdin.take().expect("it is piped").write_all(input.as_bytes())?;
+    let output = child.wait_with_output()?;
+    ensure!(output.status.success(), "entrepot {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
 }
 
 /// The processes, services before their callers.
 pub(super) fn programs(program: &Path, site: &Site) -> Result<Vec<Program>> {
-    Ok(match site.setup.topology {
-        Topology::Embedded => {
-            let mut embedded = service(program, site, "serve", Port::GatewayAdmin);
-            embedded.command.arg("--data-dir").arg(&site.data);
-            vec![embedded]
-        }
-        Topology::Fleet => vec![
-            owner(service(program, site, "auth-token", Port::AuthAdmin), site, "auth", Port::AuthToken),
-            owner(service(program, site, "manifest-index", Port::IndexAdmin), site, "index", Port::ManifestIndex),
-            blob_store(program, site),
-            service(program, site, "gc-worker", Port::WorkerAdmin),
-            service(program, site, "api-gateway", Port::GatewayAdmin),
-        ],
-    })
-}
-
-fn blob_store(program: &Path, site: &Site) -> Program {
-    let mut blob_store = owner(service(program, site, "blob-store", Port::BlobAdmin), site, "blobs", Port::BlobStore);
-    blob_store.command.env("ENTREPOT__INTERNAL__DATA_LISTEN", site.local(Port::Data));
-    blob_store
-}
-
-fn service(program: &Path, site: &Site, name: &'static str, admin: Port) -> Program {
-    let admin = site.local(admin);
-    let mut command = Command::new(program);
-    command.arg(name).arg("--config").arg(site.folder.join(CONFIG)).env("ENTREPOT__ADMIN__LISTEN", &admin);
-    Program { name, command, ready: Some(admin) }
-}
-
-/// A service that is called by others and owns a folder.
-fn owner(mut program: Program, site: &Site, folder: &str, port: Port) -> Program {
-    let data: PathBuf = site.data.join(folder);
-    program.command.env("ENTREPOT__STORAGE__DATA_DIR", data).env("ENTREPOT__INTERNAL__LISTEN", site.local(port));
-    program
-}
-
-/// The place of a port in the site's list.
-#[derive(Clone, Copy)]
-enum Port {
-    AuthToken,
-    BlobStore,
-    ManifestIndex,
-    Data,
-    AuthAdmin,
-    BlobAdmin,
-    IndexAdmin,
-    WorkerAdmin,
-    GatewayAdmin,
+    Ok(site.replicas.iter().map(|replica| site.program(program, replica)).collect())
 }
 
 impl Site {
-    fn local(&self, port: Port) -> String {
-        format!("127.0.0.1:{}", self.ports[port as usize])
+    fn program(&self, program: &Path, replica: &Replica) -> Program {
+        let mut command = Command::new(program);
+        let admin = replica.admin.to_string();
+        command.arg(replica.service.command()).arg("--config").arg(self.folder.join(CONFIG));
+        command.env("ENTREPOT__ADMIN__LISTEN", &admin);
+        match replica.service {
+            Service::Embedded | Service::Gateway => command.env("ENTREPOT__HTTP__LISTEN", replica.listen.to_string()),
+            _ => command.env("ENTREPOT__INTERNAL__LISTEN", replica.listen.to_string()),
+        };
+        if replica.service == Service::Embedded {
+            command.arg("--data-dir").arg(&self.data);
+        }
+        if replica.service.owns_data() {
+            let data: PathBuf = self.data.join(&replica.name);
+            command.env("ENTREPOT__STORAGE__DATA_DIR", data);
+        }
+        if replica.service == Service::BlobStore {
+            command.env("ENTREPOT__INTERNAL__DATA_LISTEN", replica.data.to_string());
+        }
+        if replica.service == Service::Gateway && self.setup.topology == Topology::Scale {
+            command.env("ENTREPOT__SHUTDOWN__GRACE", GRACE);
+        }
+        command.envs(self.setup.settings.iter().map(|(name, value)| (name, value)));
+        Program { name: replica.name.clone(), command, ready: Some(admin) }
+    }
+
+    /// Where a service is, as TOML: text for one replica, a list for several.
+    fn endpoints(&self, service: Service) -> String {
+        let replicas = self.replicas.iter().filter(|replica| replica.service == service);
+        let endpoints: Vec<String> = replicas.map(|replica| format!("\"http://{}\"", replica.listen)).collect();
+        match endpoints.as_slice() {
+            [only] => only.clone(),
+            several => format!("[{}]", several.join(", ")),
+        }
     }
 }

@@ -19,7 +19,7 @@ use std::net::Ipv6Addr;
 use entrepot_e2e::environment::{self, Target};
 use entrepot_e2e::registry::{Setup, Topology, Transport};
 
-use session::Session;
+pub(crate) use session::Session;
 
 /// Runs `exercise` against one kind of registry, or says why not.
 fn check(client: &str, tools: &[&str], setup: &Setup, exercise: impl Fn(&Session)) {
@@ -41,7 +41,8 @@ fn check(client: &str, tools: &[&str], setup: &Setup, exercise: impl Fn(&Session
 
 /// Four tests for each client: both topologies, in the clear and secured.
 macro_rules! clients {
-    ($($client:ident: $tools:expr;)*) => {$(
+    ($($client:ident: $tools:expr;)*) => {
+    $(
         mod $client {
             use entrepot_e2e::registry::{Setup, Topology};
 
@@ -69,10 +70,15 @@ macro_rules! clients {
                 check(NAME, &$tools, &Setup::secured(Topology::Fleet), $client::exercise);
             }
         }
-    )*};
+    )*
+
+        /// Every client: its name, the programs it takes, and what it does.
+        pub(crate) const ALL: &[(&str, &[&str], fn(&super::Session))] =
+            &[$((stringify!($client), &$tools, super::$client::exercise)),*];
+    };
 }
 
-mod real {
+pub(crate) mod real {
     clients! {
         docker: ["docker", "dockerd", "containerd", "runc", "busybox"];
         containerd: ["containerd", "ctr", "runc", "busybox"];

@@ -2,7 +2,7 @@
 
 use entrepot_e2e::conformance;
 use entrepot_e2e::environment::{self, Target};
-use entrepot_e2e::registry::{Access, Registry, Setup, Topology};
+use entrepot_e2e::registry::{Access, Registry, Scale, Setup, Topology};
 
 /// What the specification's suite finds in us: everything it can check.
 const PASSED: u32 = 984;
@@ -11,6 +11,9 @@ const SKIPPED: usize = 2;
 fn check(topology: Topology, access: Access) {
     if !environment::have("conformance", &["conformance"]) {
         return;
+    }
+    if environment::target().unwrap() == Target::Distribution && topology == Topology::Scale {
+        return environment::say("conformance Scale: the stand-in has one topology only");
     }
     for version in ["1.1", "dev"] {
         // A fresh registry for each: the suite reuses its names.
@@ -35,6 +38,13 @@ fn check(topology: Topology, access: Access) {
         assert_eq!((outcome.failed, outcome.errors), (0, 0), "{:#?}", outcome.failures);
         assert!(outcome.passed >= PASSED, "only {} passed", outcome.passed);
         assert!(outcome.skipped.len() <= SKIPPED, "{:#?}", outcome.skipped);
+    }
+}
+
+/// Two versions of the suite against a fleet behind a balancer, where no two requests need meet one gateway.
+pub(crate) fn scale(access: Access) {
+    if environment::have("fleet conformance", &Scale::default().tools()) {
+        check(Topology::Scale, access);
     }
 }
 

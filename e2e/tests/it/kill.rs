@@ -19,7 +19,7 @@ use entrepot_e2e::registry::{Registry, Setup, Topology};
 use rand::RngExt as _;
 use rand::seq::IteratorRandom as _;
 
-use writer::Writer;
+pub(crate) use writer::Writer;
 
 const WRITERS: usize = 4;
 /// Ready again within this time after every kill.

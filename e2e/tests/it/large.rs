@@ -1,15 +1,15 @@
 //! A layer of 5 GiB, pushed in the two ways that clients have and pulled again, in bounded memory.
 
-use std::io::{Read, Write};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use entrepot_e2e::api::Api;
+use entrepot_e2e::content::{Content, digest_of};
 use entrepot_e2e::environment::{self, Target};
 use entrepot_e2e::http::{Body, Request};
 use entrepot_e2e::registry::{Registry, Setup, Topology};
-use sha2::{Digest as _, Sha256};
 
 /// Memory that all processes together may grow by.
 const GROWTH: u64 = 64 << 20;
@@ -20,63 +20,8 @@ fn size() -> u64 {
     std::env::var("ENTREPOT_E2E_LARGE_MIB").map_or(5 << 10, |text| text.parse().unwrap()) << 20
 }
 
-/// Bytes that are quick to make, never repeat, and are the same every time.
-struct Content {
-    state: u64,
-    left: u64,
-}
-
-impl Content {
-    fn of(left: u64) -> Self {
-        Self { state: 0x9e37_79b9_7f4a_7c15, left }
-    }
-}
-
-impl Read for Content {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        // Whole words only, so that the bytes do not depend on the sizes of the reads.
-        let room = buffer.len().min(usize::try_from(self.left).unwrap_or(usize::MAX)) & !7;
-        for word in buffer[..room].chunks_exact_mut(8) {
-            self.state ^= self.state << 13;
-            self.state ^= self.state >> 7;
-            self.state ^= self.state << 17;
-            word.copy_from_slice(&self.state.to_le_bytes());
-        }
-        self.left -= room as u64;
-        Ok(room)
-    }
-}
-
-/// Hashes what is written to it.
-struct Hash(Sha256);
-
-impl Write for Hash {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-fn digest_of(content: &mut impl Read) -> Result<(String, u64)> {
-    let mut hash = Hash(Sha256::new());
-    let mut buffer = vec![0; 1 << 20];
-    let mut total = 0;
-    loop {
-        let count = content.read(&mut buffer)?;
-        if count == 0 {
-            return Ok((format!("sha256:{}", hex::encode(hash.0.finalize())), total));
-        }
-        hash.write_all(&buffer[..count])?;
-        total += count as u64;
-    }
-}
-
 /// Runs `work` and returns by how much the registry's memory grew at its highest, and the time it took.
-fn observed(registry: &Registry, work: impl FnOnce() -> Result<()>) -> Result<(u64, Duration)> {
+pub(crate) fn observed(registry: &Registry, work: impl FnOnce() -> Result<()>) -> Result<(u64, Duration)> {
     let before = registry.resident_bytes()?;
     let start = Instant::now();
     let (stop, stopped) = mpsc::channel::<()>();
@@ -94,6 +39,14 @@ fn observed(registry: &Registry, work: impl FnOnce() -> Result<()>) -> Result<(u
     });
     result?;
     Ok((peak.saturating_sub(before), start.elapsed()))
+}
+
+/// As docker does: one PATCH of unknown length.
+pub(crate) fn streamed_push(api: &Api, size: u64, digest: &str) -> Result<()> {
+    let mut upload = api.open_upload(REPOSITORY)?;
+    api.append_stream(&mut upload, &mut Content::of(size))?;
+    ensure!(upload.offset == size, "{} bytes acknowledged", upload.offset);
+    api.finish_upload(&upload, digest, &[])
 }
 
 fn exercise(registry: &Registry) -> Result<()> {
@@ -115,13 +68,7 @@ fn exercise(registry: &Registry) -> Result<()> {
         ensure!(growth < GROWTH, "{what}: memory grew by {} MiB, now {}", growth >> 20, registry.memory());
         Ok(())
     };
-    // As docker does: one PATCH of unknown length.
-    let streamed = observed(registry, || {
-        let mut upload = api.open_upload(REPOSITORY)?;
-        api.append_stream(&mut upload, &mut Content::of(size))?;
-        ensure!(upload.offset == size, "{} bytes acknowledged", upload.offset);
-        api.finish_upload(&upload, &digest, &[])
-    })?;
+    let streamed = observed(registry, || streamed_push(&api, size, &digest))?;
     report("a streamed push", streamed)?;
     let pulled = observed(registry, || {
         let path = format!("/v2/{REPOSITORY}/blobs/{digest}");

@@ -5,6 +5,8 @@
 
 mod clients;
 mod conformance;
+mod engines;
+mod fleet;
 mod hostile;
 mod kill;
 mod large;

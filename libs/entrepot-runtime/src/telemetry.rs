@@ -21,7 +21,7 @@ use opentelemetry_sdk::{
     trace::{Sampler, SdkTracerProvider},
 };
 use tracing_subscriber::{
-    EnvFilter,
+    EnvFilter, Layer,
     filter::{LevelFilter, ParseError},
     layer::SubscriberExt,
     util::{SubscriberInitExt, TryInitError},
@@ -130,19 +130,17 @@ pub fn install(config: &TelemetryConfig) -> Result<Telemetry, TelemetryError> {
         .map_err(|source| TelemetryError::Filter { filter: config.filter.clone(), source })?;
     let debugging = filter.max_level_hint().is_none_or(|level| level >= LevelFilter::DEBUG);
     let provider = config.otlp_endpoint.as_deref().map(|endpoint| exporter(config, endpoint)).transpose()?;
-    let exporting =
-        provider.as_ref().map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer("entrepot")));
+    // What is logged does not decide what is traced: quiet logs are no reason for a broken trace.
+    let exporting = provider.as_ref().map(|provider| {
+        tracing_opentelemetry::layer().with_tracer(provider.tracer("entrepot")).with_filter(LevelFilter::INFO)
+    });
     let ansi = config.format == LogFormat::Text && std::io::stderr().is_terminal();
     let logs = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(ansi)
-        .event_format(format::Lines::new(config.format, ansi));
-    tracing_subscriber::registry()
-        .with(filter)
-        .with(exporting)
-        .with(logs)
-        .try_init()
-        .map_err(TelemetryError::Installed)?;
+        .event_format(format::Lines::new(config.format, ansi))
+        .with_filter(filter);
+    tracing_subscriber::registry().with(exporting).with(logs).try_init().map_err(TelemetryError::Installed)?;
     SPANS.store(provider.is_some() || debugging, Ordering::Relaxed);
     std::panic::set_hook(Box::new(|panic| {
         let message = panic.payload_as_str().unwrap_or("no message");

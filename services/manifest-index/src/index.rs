@@ -130,14 +130,15 @@ impl Index {
         G: Send + 'static,
     {
         let database = self.database.clone();
-        let task = tokio::spawn(async move {
+        let work = async move {
             let _guard = guard;
             let transaction = Arc::new(transaction);
             match database.write(Shared(Arc::clone(&transaction))).await {
                 Err(Failure::Sql(SqlError::InDoubt { .. })) => (database.write(Shared(transaction)).await, true),
                 outcome => (outcome, false),
             }
-        });
+        };
+        let task = tokio::spawn(tracing::Instrument::in_current_span(work));
         // The task neither panics nor is aborted, so this is a runtime that shuts down.
         task.await.map_err(|stopped| IndexError::Unavailable(Box::new(stopped)))
     }

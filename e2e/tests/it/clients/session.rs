@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::rc::Rc;
 
 use entrepot_e2e::api::Api;
 use entrepot_e2e::environment;
@@ -13,15 +14,19 @@ use entrepot_e2e::registry::{Registry, Setup};
 use tempfile::TempDir;
 
 /// A registry, and a home folder in which a client finds no configuration but its own.
-pub(super) struct Session {
-    pub(super) registry: Registry,
+pub(crate) struct Session {
+    pub(super) registry: Rc<Registry>,
     pub(super) api: Api,
     home: TempDir,
 }
 
 impl Session {
     pub(super) fn start(setup: &Setup) -> Self {
-        let registry = Registry::start(setup).unwrap();
+        Self::with(Rc::new(Registry::start(setup).unwrap()))
+    }
+
+    /// A home of its own at a registry that other clients have used before.
+    pub(crate) fn with(registry: Rc<Registry>) -> Self {
         let api = registry.api();
         // No capital letters, as the default name has: podman takes a path for a repository's name.
         let name = format!("e2e-home-{}", registry.authority().replace(['.', ':', '[', ']'], "-"));

@@ -6,19 +6,32 @@ use anyhow::{Context, Error, Result, bail};
 use entrepot_e2e::api::Api;
 use entrepot_e2e::http::Unexpected;
 use entrepot_e2e::image::{Blob, Image};
+use entrepot_e2e::patience::{Verdict, verdict};
 use rand::RngExt as _;
 use rand::seq::IndexedRandom as _;
 
 use super::oracle::Tag;
 use super::upload::Chunked;
 
+/// What a failure may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    /// Everything is killed, then audited: what comes then is excused.
+    Killed,
+    /// The registry goes on and has to say "not now" as clients understand it.
+    Serving,
+}
+
 const TAGS_EACH: usize = 6;
 /// Events that are shown when something is wrong.
 const REMEMBERED: usize = 60;
 
-pub(super) struct Writer {
+pub(crate) struct Writer {
     number: usize,
     api: Api,
+    mode: Mode,
+    /// A manifest may yet be deleted: no tag may be pointed at an earlier one.
+    cautious: bool,
     repositories: [String; 2],
     tags: Vec<Tag>,
     /// Blobs acknowledged for a manifest that was not.
@@ -43,6 +56,8 @@ impl Writer {
         Self {
             number,
             api,
+            mode: Mode::Killed,
+            cautious: false,
             upload: Chunked::new(&repositories[0]),
             repositories,
             tags,
@@ -56,31 +71,38 @@ impl Writer {
         }
     }
 
-    pub(super) fn acknowledged(&self) -> u64 {
+    /// A writer for a registry that is never down as a whole.
+    pub(crate) fn serving(number: usize, api: Api) -> Self {
+        Self { mode: Mode::Serving, ..Self::new(number, api) }
+    }
+
+    pub(crate) fn acknowledged(&self) -> u64 {
         self.acknowledged
     }
 
-    pub(super) fn in_doubt(&self) -> u64 {
+    pub(crate) fn in_doubt(&self) -> u64 {
         self.in_doubt
     }
 
-    pub(super) fn audited(&self) -> u64 {
+    pub(crate) fn audited(&self) -> u64 {
         self.audited
     }
 
-    pub(super) fn resumed(&self) -> u64 {
+    pub(crate) fn resumed(&self) -> u64 {
         self.upload.resumed
     }
 
     /// One action. Its failure is kept for the audit if the kill does not excuse it.
-    pub(super) fn step(&mut self) {
+    pub(crate) fn step(&mut self) {
         let tag = rand::rng().random_range(0..self.tags.len());
         let (what, outcome) = match rand::rng().random_range(0..100) {
             0..40 => ("push", self.push(tag)),
             40..60 => ("pull", self.pull(tag)),
-            60..72 => ("retag", self.retag(tag)),
+            60..72 if !self.cautious => ("retag", self.retag(tag)),
+            60..72 => ("push", self.push(tag)),
             72..79 => ("untag", self.untag(tag)),
             79..84 => ("delete", self.delete(tag)),
+            _ if self.mode == Mode::Serving => ("upload", self.upload.step_on(&self.api)),
             _ => ("upload", self.upload.step(&self.api)),
         };
         let name = format!("{}:{}", self.tags[tag].repository, self.tags[tag].name);
@@ -89,8 +111,9 @@ impl Writer {
                 self.acknowledged += 1;
                 self.note(format!("{what} {name}: done"));
             }
-            Err(error) if is_excused(&error) => {
+            Err(error) if self.excuses(what, &error) => {
                 self.in_doubt += 1;
+                self.cautious |= what == "delete";
                 self.note(format!("{what} {name}: cut off: {error:#}"));
             }
             Err(error) => {
@@ -101,12 +124,13 @@ impl Writer {
     }
 
     /// Compares everything with what was acknowledged.
-    pub(super) fn audit(&mut self) -> Result<()> {
+    pub(crate) fn audit(&mut self) -> Result<()> {
         if let Some(violation) = self.violation.take() {
             return Err(self.explained(violation));
         }
         match self.compare() {
             Ok(()) => {
+                self.cautious = false;
                 self.note("audited".to_owned());
                 Ok(())
             }
@@ -210,16 +234,26 @@ impl Writer {
         let tag = &mut self.tags[at];
         let state = Some(manifest.digest.clone());
         tag.may_have_become(state.clone());
-        self.api.put_manifest(&tag.repository, &tag.name, manifest)?;
-        tag.became(state);
+        match self.api.put_manifest(&tag.repository, &tag.name, manifest) {
+            Ok(_) => tag.became(state),
+            Err(error) => {
+                tag.may_become(state);
+                return Err(error);
+            }
+        }
         Ok(())
     }
 
     fn untag(&mut self, at: usize) -> Result<()> {
         let tag = &mut self.tags[at];
         tag.may_have_become(None);
-        self.api.delete_manifest(&tag.repository, &tag.name)?;
-        tag.became(None);
+        match self.api.delete_manifest(&tag.repository, &tag.name) {
+            Ok(_) => tag.became(None),
+            Err(error) => {
+                tag.may_become(None);
+                return Err(error);
+            }
+        }
         Ok(())
     }
 
@@ -233,11 +267,25 @@ impl Writer {
         for tag in self.tags.iter_mut().filter(affected) {
             tag.may_have_become(None);
         }
-        self.api.delete_manifest(&repository, &digest)?;
+        let outcome = self.api.delete_manifest(&repository, &digest);
         for tag in self.tags.iter_mut().filter(affected) {
-            tag.cannot_be(&digest);
+            match outcome {
+                Ok(_) => tag.cannot_be(&digest),
+                Err(_) => tag.may_become(None),
+            }
         }
-        Ok(())
+        outcome.map(drop)
+    }
+
+    /// True when the failure is what faults of the machine look like to an honest client.
+    fn excuses(&self, what: &str, error: &Error) -> bool {
+        match (self.mode, error.downcast_ref::<Unexpected>()) {
+            (Mode::Killed, Some(unexpected)) => unexpected.status >= 500,
+            // A request that was cut off came through after all; the session's status tells, and is audited.
+            (Mode::Serving, Some(unexpected)) if what == "upload" && unexpected.status == 416 => true,
+            (Mode::Serving, Some(_)) => verdict(error) == Verdict::NotNow,
+            (_, None) => verdict(error) == Verdict::Cut,
+        }
     }
 
     fn note(&mut self, event: String) {
@@ -251,12 +299,4 @@ impl Writer {
         let events: Vec<&str> = self.log.iter().map(String::as_str).collect();
         error.context(format!("writer {}, whose last actions were:\n  {}\n", self.number, events.join("\n  ")))
     }
-}
-
-/// No answer, or an answer that says "not now". Every refusal of an honest request is a fault.
-fn is_excused(error: &Error) -> bool {
-    if let Some(unexpected) = error.downcast_ref::<Unexpected>() {
-        return unexpected.status >= 500;
-    }
-    error.chain().any(<dyn std::error::Error>::is::<std::io::Error>)
 }

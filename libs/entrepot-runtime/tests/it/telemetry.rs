@@ -32,10 +32,10 @@ fn child(test: &str, endpoint: Option<String>) -> Child {
     command.env(CHILD, "1").envs(endpoint.map(|endpoint| (ENDPOINT, endpoint))).kill_on_drop(true).spawn().unwrap()
 }
 
-fn install() -> telemetry::Telemetry {
+fn install(filter: &str) -> telemetry::Telemetry {
     telemetry::install(&TelemetryConfig {
         service_name: "runtime-test".to_owned(),
-        filter: "info".to_owned(),
+        filter: filter.to_owned(),
         format: LogFormat::Json,
         otlp_endpoint: std::env::var(ENDPOINT).ok(),
         sample_ratio: 1.0,
@@ -49,12 +49,13 @@ async fn traced_child() {
     if std::env::var_os(CHILD).is_none() {
         return;
     }
-    let telemetry = install();
+    // The logs are quieter than the spans, which are exported all the same.
+    let telemetry = install("warn");
     let mut headers = HeaderMap::new();
     headers.insert("traceparent", format!("00-{TRACE}-b7ad6b7169203331-01").parse().unwrap());
     let remote = RemoteTrace::from_headers(&headers);
     let work = async {
-        tracing::info!(answer = 42, "at \"work\"");
+        tracing::warn!(answer = 42, "at \"work\"");
         assert_eq!(telemetry::current_trace_id(), TRACE);
     };
     telemetry::in_trace(&remote, || tracing::info_span!("the-request"), work).await;
@@ -94,7 +95,7 @@ async fn stubborn_child() {
     if std::env::var_os(CHILD).is_none() {
         return;
     }
-    let telemetry = install();
+    let telemetry = install("info");
     let drain = Drain::new(DrainConfig { grace: DEADLINE * 10, timeout: DEADLINE });
     let mut tasks = Tasks::new(drain.clone());
     tasks.spawn_signals().unwrap();

@@ -1,0 +1,69 @@
+//! Twenty layers at once, and one of 5 GiB: memory grows by what is in flight and no more.
+
+use std::thread;
+
+use anyhow::{Result, ensure};
+use entrepot_e2e::content::{Content, digest_of};
+use entrepot_e2e::environment;
+use entrepot_e2e::registry::Registry;
+
+use super::{check, number, plain};
+use crate::large::{self, observed};
+
+const UPLOADS: u64 = 20;
+const EACH: u64 = 64 << 20;
+/// Memory for parts in each of two blob-stores.
+const PARTS: u64 = 64 << 20;
+/// Everything else, in all processes together.
+const REST: u64 = 32 << 20;
+
+fn parallel(registry: &Registry) -> Result<()> {
+    let api = registry.api();
+    thread::scope(|scope| {
+        let uploads: Vec<_> = (0..UPLOADS)
+            .map(|number| {
+                let api = &api;
+                scope.spawn(move || -> Result<()> {
+                    let repository = format!("memory/c{number}");
+                    let size = EACH + number * 8;
+                    let (digest, _) = digest_of(&mut Content::of(size))?;
+                    let mut upload = api.open_upload(&repository)?;
+                    api.append_stream(&mut upload, &mut Content::of(size))?;
+                    api.finish_upload(&upload, &digest, &[])
+                })
+            })
+            .collect();
+        uploads.into_iter().try_for_each(|upload| upload.join().unwrap())
+    })
+}
+
+fn exercise(registry: &mut Registry) -> Result<String> {
+    let api = registry.api();
+    // The first requests load what stays loaded.
+    api.push_image("memory/warm", "1", &entrepot_e2e::image::Image::random(&[20 << 20], "amd64"))?;
+    api.verify("memory/warm", "1")?;
+    let bound = 2 * PARTS + REST;
+    let (growth, _) = observed(registry, || parallel(registry))?;
+    ensure!(growth <= bound, "{UPLOADS} uploads grew memory by {} MiB: {}", growth >> 20, registry.memory());
+    environment::say(&format!("fleet memory: {UPLOADS} uploads of {} MiB: +{} MiB", EACH >> 20, growth >> 20));
+    let size = number("ENTREPOT_E2E_LARGE_MIB", 5 << 10) << 20;
+    let (digest, _) = digest_of(&mut Content::of(size))?;
+    let (streamed, took) = observed(registry, || large::streamed_push(&api, size, &digest))?;
+    ensure!(streamed <= bound, "a stream grew memory by {} MiB: {}", streamed >> 20, registry.memory());
+    let rate = (size >> 20) as f64 / took.as_secs_f64();
+    Ok(format!(
+        "{UPLOADS} uploads of {} MiB: +{} MiB; a stream of {} MiB: +{} MiB, {rate:.0} MiB/s",
+        EACH >> 20,
+        growth >> 20,
+        size >> 20,
+        streamed >> 20
+    ))
+}
+
+#[test]
+fn of_uploads() {
+    let parts = format!("{}MiB", PARTS >> 20);
+    let setup = plain();
+    let setup = if setup.scale.engines.s3 { setup.with("storage.s3.buffer_memory", &parts) } else { setup };
+    check("memory", &[], &setup, exercise);
+}
