@@ -7,7 +7,9 @@ mod arch;
 mod cache;
 mod deny;
 mod e2e;
+mod engines;
 mod fuzz;
+mod postgres;
 mod process;
 mod redis;
 mod rust_tests;
@@ -23,6 +25,8 @@ cargo xtask <command>
   test [cargo test arguments]   every test that needs only Rust
   e2e [filter] [--release] [--target entrepot|distribution]
                                 real clients, conformance, kill and hostile suites; installs what is missing
+  engines [cargo test arguments]
+                                the tests of the metadata services on a PostgreSQL started for them
   fleet up [options]            the whole registry as a fleet on this machine, with PostgreSQL, MinIO and Redis
   check-arch                    dependency direction, lints, file sizes
   fuzz [seconds]                build and run every fuzz target (30 s each unless told)
@@ -51,6 +55,7 @@ fn run(args: &[String]) -> Result<()> {
     match command {
         "test" => rust_tests::run(rest),
         "e2e" => e2e::run(rest),
+        "engines" => engines::run(rest),
         "fleet" => e2e::fleet(rest),
         "check-arch" => arch::run(),
         "fuzz" => fuzz::run(rest),

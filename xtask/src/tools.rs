@@ -97,6 +97,11 @@ fn ensure_of(tools: impl Iterator<Item = &'static Tool> + Clone) -> Result<Inven
     Ok(inventory)
 }
 
+/// Installs a Debian package, where that can be done; whether it brought what was wanted is for the caller to see.
+pub(crate) fn install_package(package: &'static str) {
+    let _ = debian::Packages::install(&[package]);
+}
+
 fn absent_packages(tools: impl Iterator<Item = &'static Tool>) -> Vec<&'static str> {
     let mut packages: Vec<&'static str> = tools
         .filter_map(|tool| match tool.source {

@@ -35,7 +35,7 @@ pub enum SqlError {
     Constraint {
         /// Which sort of constraint; decide by this.
         kind: ConstraintKind,
-        /// What the engine calls it (columns on SQLite); for logs, not for decisions.
+        /// What the engine calls it (columns on SQLite, the constraint on PostgreSQL); for logs, not for decisions.
         name: String,
         /// What the engine said.
         #[source]
@@ -101,6 +101,16 @@ pub enum SqlError {
         /// Version in the database.
         found: i64,
         /// Newest version this program knows.
+        known: i64,
+    },
+    /// The schema lacks what this program needs, and this process is not the one to add it.
+    #[error("schema {owner} is at version {found}, this program needs {known}: run `entrepot migrate`")]
+    SchemaTooOld {
+        /// Whose schema.
+        owner: &'static str,
+        /// Version in the database; 0 where there is none.
+        found: i64,
+        /// Version this program needs.
         known: i64,
     },
     /// A migration that was already applied has another text now: a defect of the program, or a foreign database.

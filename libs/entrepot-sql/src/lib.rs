@@ -1,8 +1,9 @@
 //! One way to write SQL transactions, run by whichever engine holds the data.
 //!
 //! A [`Transaction`] is a value with a body. The body sees only a [`Tx`], so the same text and the same
-//! decisions run on every engine; [`Database`] chooses where. The engine here is SQLite: one writer thread
-//! that commits many transactions with one sync to disk, and a pool of readers that never block it.
+//! decisions run on every engine; [`Database`] chooses where. On one machine that is SQLite: one writer thread
+//! that commits many transactions with one sync to disk, and a pool of readers that never block it. In a fleet it is
+//! PostgreSQL: any number of processes, and row locks where SQLite has only the one writer.
 //!
 //! SQL is written once, with `$1..$n` for parameters and a few [fragments](dialect) in braces where engines
 //! differ, above all `{now}`: the database's clock is the only clock that decides anything.
@@ -36,7 +37,7 @@
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), SqlError> {
-//! let database = Database::temporary()?; // in a service: SqliteOptions::new(path).open()?
+//! let database = Database::temporary().await?; // in a service: SqliteOptions::new(path).open()?
 //! database.migrate("example", MIGRATIONS).await?;
 //! let old = database.write(MoveTag { name: "latest".into(), digest: "sha256:aa".into() }).await?;
 //! assert_eq!(old, None); // on disk by now
@@ -48,6 +49,7 @@ mod database;
 pub mod dialect;
 mod error;
 mod migration;
+mod postgres;
 mod row;
 mod sqlite;
 mod transaction;
@@ -56,6 +58,9 @@ mod value;
 pub use database::{Database, Stats};
 pub use error::{Cause, ConstraintKind, SqlError};
 pub use migration::Migration;
+#[cfg(feature = "testing")]
+pub use postgres::testing;
+pub use postgres::{PostgresOptions, PostgresUrlError};
 pub use row::{Column, Row};
 pub use sqlite::SqliteOptions;
 pub use transaction::{Transaction, Tx};

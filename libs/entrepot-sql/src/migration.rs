@@ -3,17 +3,24 @@
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 
-use crate::{SqlError, Transaction, Tx, params};
+use crate::{Row, SqlError, Transaction, Tx, params};
 
 /// One step of a schema. Once released its text never changes.
 #[derive(Clone, Copy, Debug)]
 pub struct Migration {
     /// Counts up from 1 without gaps.
     pub version: i64,
-    /// A few words, for people.
+    /// A few words, for people. A step that takes away what the release before needs begins with
+    /// [`CONTRACT`](Self::CONTRACT).
     pub name: &'static str,
     /// Statements with [fragments](crate::dialect), without parameters.
     pub sql: &'static str,
+}
+
+impl Migration {
+    /// How the name of a step begins after which programs that do not know it cannot work. All other steps only add, so
+    /// that the replicas of the release before go on working while they are replaced.
+    pub const CONTRACT: &str = "contract: ";
 }
 
 /// Brings the schema of one owner up to date; answers how many steps that took.
@@ -57,24 +64,52 @@ impl Transaction for Migrate {
 impl Migrate {
     /// Compares what was applied with what the program knows; answers how many steps were applied.
     async fn check_applied(&self, tx: &mut dyn Tx) -> Result<usize, SqlError> {
-        let rows = tx
-            .query(
-                "SELECT version, checksum FROM schema_migrations WHERE owner = $1 ORDER BY version",
-                params![self.owner],
-            )
-            .await?;
-        for (position, row) in rows.iter().enumerate() {
-            let version: i64 = row.get("version")?;
+        let applied = applied(tx, self.owner).await?;
+        for (position, row) in applied.iter().enumerate() {
             let Some(migration) = self.migrations.get(position) else {
                 let known = self.migrations.last().map_or(0, |last| last.version);
-                return Err(SqlError::SchemaTooNew { owner: self.owner, found: version, known });
+                return Err(SqlError::SchemaTooNew { owner: self.owner, found: row.version, known });
             };
-            if version != migration.version || row.get::<&str>("checksum")? != checksum(migration) {
-                return Err(SqlError::SchemaChanged { owner: self.owner, version });
-            }
+            row.check(self.owner, migration)?;
         }
-        Ok(rows.len())
+        Ok(applied.len())
     }
+}
+
+/// A step that was applied to this database.
+pub(crate) struct Applied {
+    pub(crate) version: i64,
+    name: String,
+    checksum: String,
+}
+
+impl Applied {
+    /// Refuses a step that is not the one the program has at its place.
+    pub(crate) fn check(&self, owner: &'static str, migration: &Migration) -> Result<(), SqlError> {
+        if self.version == migration.version && self.checksum == checksum(migration) {
+            return Ok(());
+        }
+        Err(SqlError::SchemaChanged { owner, version: self.version })
+    }
+
+    /// Whether programs that do not know this step cannot work after it.
+    pub(crate) fn contracts(&self) -> bool {
+        self.name.starts_with(Migration::CONTRACT)
+    }
+}
+
+/// The steps applied so far, in order.
+pub(crate) async fn applied(tx: &mut dyn Tx, owner: &str) -> Result<Vec<Applied>, SqlError> {
+    let rows = tx
+        .query(
+            "SELECT version, name, checksum FROM schema_migrations WHERE owner = $1 ORDER BY version",
+            params![owner],
+        )
+        .await?;
+    let read = |row: &Row| {
+        Ok(Applied { version: row.get("version")?, name: row.get("name")?, checksum: row.get("checksum")? })
+    };
+    rows.iter().map(read).collect()
 }
 
 /// Over the text before expansion, so that it is the same on every engine.

@@ -60,12 +60,12 @@ pub enum AdminError {
 }
 
 impl Admin {
-    /// Brings the tables up to date.
+    /// Works on a database. On SQLite, and where it was told to, brings the tables up to date first.
     ///
     /// # Errors
-    /// When the database does not answer or was written by a newer version.
+    /// When the database does not answer or its schema is not one this program knows.
     pub async fn open(database: Database) -> Result<Self, AdminError> {
-        database.migrate(OWNER, MIGRATIONS).await?;
+        database.prepare(OWNER, MIGRATIONS).await?;
         Ok(Self { database })
     }
 

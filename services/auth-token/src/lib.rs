@@ -26,5 +26,6 @@ pub use admin::{Admin, AdminError};
 pub use config::{AuthConfig, Mode};
 pub use http::token_routes;
 pub use pattern::{Pattern, PatternError};
+pub use schema::{OWNER as SCHEMA, migrate, migrations};
 pub use service::Auth;
 pub use store::grants::Grant;

@@ -1,9 +1,22 @@
 //! The tables of auth-token.
 
-use entrepot_sql::Migration;
+use entrepot_sql::{Database, Migration, SqlError};
 
-/// Whose tables they are.
-pub(crate) const OWNER: &str = "auth";
+/// Whose tables they are, and the schema that holds them on PostgreSQL.
+pub const OWNER: &str = "auth";
+
+/// The schema, step by step.
+pub fn migrations() -> &'static [Migration] {
+    MIGRATIONS
+}
+
+/// Brings the schema up to date; answers how many steps that took.
+///
+/// # Errors
+/// [`SqlError`] when the database does not answer or was written by a newer program.
+pub async fn migrate(database: &Database) -> Result<usize, SqlError> {
+    database.migrate(OWNER, MIGRATIONS).await
+}
 
 /// Every step from an empty database.
 pub(crate) const MIGRATIONS: &[Migration] = &[
@@ -74,6 +87,15 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
             changed_at {int} NOT NULL
         ) {keyed};
         CREATE INDEX auth_change_generation ON auth_change (generation)
+        ",
+    },
+    Migration {
+        version: 4,
+        name: "one replica at a time changes the signing keys",
+        sql: "
+        -- its one row is held while the keys are read and changed
+        CREATE TABLE auth_signing_turn (id {int} NOT NULL PRIMARY KEY) {strict};
+        INSERT INTO auth_signing_turn (id) VALUES (1)
     ",
     },
 ];

@@ -56,12 +56,12 @@ struct Session {
 }
 
 impl Auth {
-    /// Brings the tables up to date and starts the service.
+    /// Starts the service. On SQLite, and where it was told to, brings the tables up to date first.
     ///
     /// # Errors
     /// [`AuthError::Unavailable`] when the database does not answer.
     pub async fn open(database: Database, config: AuthConfig) -> Result<Self, AuthError> {
-        database.migrate(OWNER, MIGRATIONS).await.map_err(unavailable)?;
+        database.prepare(OWNER, MIGRATIONS).await.map_err(unavailable)?;
         let keys = KeyRing::new(database.clone(), &config.service);
         let passwords = Passwords::new(config.concurrent_logins).map_err(no_randomness)?;
         Ok(Self(Arc::new(Inner { config, database, keys, passwords, throttle: Throttle::default() })))
@@ -89,11 +89,16 @@ impl Auth {
         match &request.credentials {
             Credentials::Anonymous => Ok(Session { principal: Principal::Anonymous, refresh_token: None }),
             Credentials::Password { name, password } => {
-                let (account, kind) = self.log_in(name, password, request.peer).await?;
-                let principal = kind.principal(&account);
+                let (account, stored) = self.log_in(name, password, request.peer).await?;
+                let principal = stored.kind.principal(&account);
                 // A robot's secret is as good as a refresh token, and ends when it is renewed.
-                let remembered = request.offline && kind == AccountKind::User;
-                let refresh_token = if remembered { Some(self.remember(account).await?) } else { None };
+                let remembered = request.offline && stored.kind == AccountKind::User;
+                let refresh_token = if remembered {
+                    let token = self.remember(&account, stored.secret).await?;
+                    Some(token.ok_or_else(|| refuse(name, request.peer))?)
+                } else {
+                    None
+                };
                 Ok(Session { principal, refresh_token })
             }
             Credentials::Refresh(token) => self.refresh(token, request).await,
@@ -108,13 +113,12 @@ impl Auth {
         name: &str,
         secret: &str,
         peer: Option<IpAddr>,
-    ) -> Result<(AccountName, AccountKind), AuthError> {
+    ) -> Result<(AccountName, StoredAccount), AuthError> {
         if let Some(secret) = Secret::parse(Purpose::Robot, secret) {
             let robot = self.find(name, AccountKind::Robot).await?.filter(|(_, robot)| {
                 constant_time::verify_slices_are_equal(secret.hash().as_bytes(), robot.secret.as_bytes()).is_ok()
             });
-            let (name, robot) = robot.ok_or_else(|| refuse(name, peer))?;
-            return Ok((name, robot.kind));
+            return robot.ok_or_else(|| refuse(name, peer));
         }
         let throttle = &self.0.throttle;
         throttle.check(name, peer, Instant::now()).map_err(|retry_after| AuthError::TooManyAttempts { retry_after })?;
@@ -126,7 +130,7 @@ impl Auth {
             return Err(refuse(name, peer));
         };
         throttle.succeeded(name.as_str(), peer, Instant::now());
-        Ok((name, user.kind))
+        Ok((name, user))
     }
 
     async fn find(&self, name: &str, kind: AccountKind) -> Result<Option<(AccountName, StoredAccount)>, AuthError> {
@@ -135,11 +139,12 @@ impl Auth {
         Ok(stored.filter(|stored| stored.kind == kind).map(|stored| (name, stored)))
     }
 
-    async fn remember(&self, account: AccountName) -> Result<String, AuthError> {
+    /// A refresh token for a login that was checked against this secret; none where that has been changed since.
+    async fn remember(&self, account: &AccountName, secret: String) -> Result<Option<String>, AuthError> {
         let token = Secret::generate(Purpose::Refresh).map_err(no_randomness)?;
-        let add = AddRefreshToken { account: account.to_string(), hash: token.hash() };
-        self.0.database.write(add).await.map_err(unavailable)?;
-        Ok(token.expose())
+        let add = AddRefreshToken { account: account.to_string(), secret, hash: token.hash() };
+        let added = self.0.database.write(add).await.map_err(unavailable)?;
+        Ok(added.then(|| token.expose()))
     }
 
     async fn refresh(&self, token: &str, request: &TokenRequest) -> Result<Session, AuthError> {

@@ -9,7 +9,7 @@ use auth_token::{AccountKind, Admin};
 use clap::{Args, Subcommand};
 
 use crate::config::Config;
-use crate::fleet::accounts_database;
+use crate::database::open_accounts;
 
 /// Where the accounts are.
 #[derive(Debug, Args)]
@@ -135,8 +135,7 @@ impl From<GrantCommand> for AccountCommand {
 
 /// Carries a command out and returns what to print.
 pub(crate) async fn run(config: &Config, command: AccountCommand) -> anyhow::Result<String> {
-    crate::embedded::create_directory(&config.data_dir)?;
-    let database = accounts_database(&config.data_dir)?;
+    let database = open_accounts(config)?;
     let admin = Admin::open(database.clone()).await?;
     let changes = !command.only_looks();
     let output = match command {

@@ -9,7 +9,7 @@ use entrepot_runtime::config::{ConfigErrors, Source};
 
 use crate::accounts::{self, AccountCommand, GrantCommand, Place, RobotCommand, UserCommand};
 use crate::config::{Config, Role};
-use crate::{embedded, fleet, process};
+use crate::{database, embedded, fleet, process};
 
 /// A container registry: one binary with embedded storage, or the same code as separate services.
 #[derive(Debug, Parser)]
@@ -39,6 +39,8 @@ enum Command {
     Robot(Accounts<RobotCommand>),
     /// Say who may pull, push and delete where.
     Grant(Accounts<GrantCommand>),
+    /// Bring the schemas in PostgreSQL up to date, before the services of a new version start.
+    Migrate(Service),
     /// Print every setting with its default, as Markdown.
     ConfigReference,
 }
@@ -100,6 +102,13 @@ fn execute(command: Command) -> anyhow::Result<()> {
         Command::User(arguments) => manage(&arguments.place, arguments.command.into()),
         Command::Robot(arguments) => manage(&arguments.place, arguments.command.into()),
         Command::Grant(arguments) => manage(&arguments.place, arguments.command.into()),
+        Command::Migrate(arguments) => {
+            let source = Source::load(arguments.config.as_deref(), std::env::vars_os())?;
+            let config = read(source, Role::Accounts)?;
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            print(&runtime.block_on(database::migrate(&config))?);
+            Ok(())
+        }
         Command::ConfigReference => {
             print(&reference()?);
             Ok(())

@@ -1,5 +1,6 @@
 //! The one configuration schema of all services: see `docs/configuration.md`, which is made from it.
 
+mod database;
 mod internal;
 mod limits;
 mod pull;
@@ -22,6 +23,7 @@ pub use self::internal::Internal;
 pub use self::limits::Limits;
 pub use self::redis::Redis;
 pub use self::s3::BlobStorage;
+pub use database::Database;
 
 /// Every setting, read and checked.
 #[derive(Clone, Debug)]
@@ -32,6 +34,8 @@ pub struct Config {
     pub admin_listen: Vec<SocketAddr>,
     /// Where embedded storage lies.
     pub data_dir: PathBuf,
+    /// Where metadata and accounts are kept.
+    pub database: Database,
     /// Which clients are sent to the storage.
     pub pull: RedirectPolicy,
     /// What may be in flight at once, and asked for in a time.
@@ -104,7 +108,7 @@ pub enum Role {
     ManifestIndex,
     /// gc-worker.
     GcWorker,
-    /// A command that works on the accounts database; listens nowhere and needs no secret.
+    /// A command that works on the databases; listens nowhere and needs no secret.
     Accounts,
 }
 
@@ -146,6 +150,7 @@ impl Config {
                 PathBuf::from("./entrepot-data"),
                 "Directory of embedded storage; one process owns it.",
             ),
+            database: Database::read(&mut reader),
             pull: pull::read(&mut reader),
             limits: Limits::read(&mut reader),
             blobs: BlobStorage::read(&mut reader),

@@ -1,7 +1,6 @@
 //! `entrepot serve`: every service in this process, every port the service itself.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -13,12 +12,12 @@ use entrepot_core::ports::TokenService;
 use entrepot_runtime::config::Secret;
 use entrepot_runtime::serve::Peer;
 use entrepot_runtime::tls::ClientTls;
-use entrepot_sql::SqliteOptions;
 use entrepot_token::SessionSigner;
-use manifest_index::{Index, Options};
+use manifest_index::Index;
 use tokio::net::TcpListener;
 
 use crate::config::Config;
+use crate::database::{create_directory, open_registry};
 use crate::process::{Process, bind};
 use crate::secret;
 use crate::storage::open_blobs;
@@ -52,7 +51,7 @@ pub async fn build(config: &Config, process: &mut Process) -> anyhow::Result<Rou
         None => secret::load_or_create(&config.data_dir)?,
     };
     let blobs = open_blobs(config).await?;
-    let index = Arc::new(open_index(&config.data_dir, process).await?);
+    let index = Arc::new(open_index(config, process).await?);
     let tokens = crate::fleet::open_tokens(config, process).await?;
 
     let shared = crate::notices::open(config, process)?;
@@ -116,16 +115,10 @@ async fn tell_address(mut request: Request) -> Request {
     request
 }
 
-pub(crate) async fn open_index(data_dir: &Path, process: &mut Process) -> anyhow::Result<Index> {
-    let database =
-        SqliteOptions::new(data_dir.join("registry.db")).open().context("cannot open the metadata database")?;
+pub(crate) async fn open_index(config: &Config, process: &mut Process) -> anyhow::Result<Index> {
+    let (database, options) = open_registry(config)?;
     process.close_at_end(&database);
-    Index::open(database, Options::default()).await.context("cannot bring the metadata database up to date")
-}
-
-pub(crate) fn create_directory(data_dir: &Path) -> anyhow::Result<()> {
-    std::fs::create_dir_all(data_dir)
-        .with_context(|| format!("cannot create the data directory {} (storage.data_dir)", data_dir.display()))
+    Index::open(database, options).await.context("cannot use the metadata database")
 }
 
 /// Tells the person in front of the terminal how to use what just started.

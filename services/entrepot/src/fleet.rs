@@ -1,6 +1,5 @@
 //! One service of a fleet: its own ports are served over gRPC, those it needs are gRPC clients.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
@@ -16,11 +15,11 @@ use entrepot_proto::client::{
 use entrepot_proto::server::{Services, SignUrl};
 use entrepot_runtime::config::Secret;
 use entrepot_runtime::serve::ServeOptions;
-use entrepot_sql::{Database, SqliteOptions};
 use gc_worker::{Worker, WorkerConfig};
 
 use crate::config::{BlobStorage, Config, Role};
-use crate::embedded::{create_directory, open_index, public_router};
+use crate::database::{create_directory, open_accounts};
+use crate::embedded::{open_index, public_router};
 use crate::process::{InternalTls, Process, bind};
 use crate::storage::open_blobs;
 
@@ -44,8 +43,7 @@ pub async fn run(role: Role, config: Config) -> anyhow::Result<()> {
         Role::BlobStore => blob_store(&config, &mut process).await?,
         Role::ManifestIndex => {
             let tls = process.internal_tls(&config)?;
-            create_directory(&config.data_dir)?;
-            let index = Arc::new(open_index(&config.data_dir, &mut process).await?);
+            let index = Arc::new(open_index(&config, &mut process).await?);
             let services = Services::new(secret(&config)?.0)
                 .manifest_index(index.clone())
                 .upload_index(index.clone())
@@ -177,24 +175,18 @@ pub(crate) fn collect(
     process.background("gc-worker", worker.run());
 }
 
-/// The token service over `<data_dir>/auth.db`. Shared with the commands that add users and grants while it runs.
+/// The token service over the database of accounts.
 pub(crate) async fn open_tokens(config: &Config, process: &mut Process) -> anyhow::Result<Arc<dyn TokenService>> {
-    create_directory(&config.data_dir)?;
     let mode = match config.auth.mode {
         AccessMode::Open => Mode::Open,
         AccessMode::Managed => Mode::Managed,
     };
     let settings =
         AuthConfig { token_lifetime: config.auth.token_lifetime, ..AuthConfig::new(mode, &config.auth.service) };
-    let database = accounts_database(&config.data_dir)?;
+    let database = open_accounts(config)?;
     process.close_at_end(&database);
     let auth = Auth::open(database, settings).await.context("cannot open the token service")?;
     Ok(Arc::new(auth))
-}
-
-/// The database of accounts and grants.
-pub(crate) fn accounts_database(data_dir: &Path) -> anyhow::Result<Database> {
-    SqliteOptions::new(data_dir.join("auth.db")).shared().open().context("cannot open the accounts database")
 }
 
 fn secret(config: &Config) -> anyhow::Result<(InternalSecret, Secret)> {

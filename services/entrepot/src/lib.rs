@@ -6,6 +6,7 @@
 mod accounts;
 pub mod cli;
 pub mod config;
+mod database;
 pub mod embedded;
 pub mod fleet;
 mod notices;

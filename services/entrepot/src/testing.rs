@@ -31,8 +31,9 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
 use crate::config::{Config, Role};
+use crate::database::{create_directory, open_accounts};
 use crate::embedded::{self, open_index, public_router};
-use crate::fleet::{Signer, accounts_database, open_tokens};
+use crate::fleet::{Signer, open_tokens};
 use crate::process::{Process, bind};
 use crate::secret;
 use crate::storage::open_blobs;
@@ -164,7 +165,7 @@ impl TestRegistry {
     /// Does something to accounts and grants, as the commands of the command line do.
     pub fn admin(&self, act: impl AsyncFnOnce(&Admin)) {
         http::runtime().block_on(async {
-            let admin = Admin::open(accounts_database(self.data_dir()).unwrap()).await.unwrap();
+            let admin = Admin::open(open_accounts(&self.config).unwrap()).await.unwrap();
             act(&admin).await;
         });
     }
@@ -268,10 +269,10 @@ impl Running {
 
 /// The services of a fleet, joined by gRPC in memory and a data port on loopback.
 async fn over_grpc(config: &Config, process: &mut Process) -> anyhow::Result<Router> {
-    embedded::create_directory(&config.data_dir)?;
+    create_directory(&config.data_dir)?;
     let secret = secret::load_or_create(&config.data_dir)?;
     let blobs = open_blobs(config).await?;
-    let index = Arc::new(open_index(&config.data_dir, process).await?);
+    let index = Arc::new(open_index(config, process).await?);
     let tokens = open_tokens(config, process).await?;
 
     let data = bind("internal.data_listen", &config.internal.data_listen)?;

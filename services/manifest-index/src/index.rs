@@ -15,12 +15,20 @@ use crate::repository::{FindRepository, RepositoryId, RepositoryIds};
 const MIGRATIONS: &[Migration] =
     &[Migration { version: 1, name: "registry", sql: include_str!("../migrations/0001_registry.sql") }];
 
-/// Under which the schema's versions are recorded.
-const SCHEMA: &str = "registry";
+/// Under which the schema's versions are recorded, and the schema that holds the tables on PostgreSQL.
+pub const SCHEMA: &str = "registry";
 
 /// The schema, step by step.
 pub fn migrations() -> &'static [Migration] {
     MIGRATIONS
+}
+
+/// Brings the schema up to date; answers how many steps that took.
+///
+/// # Errors
+/// [`SqlError`] when the database does not answer or was written by a newer program.
+pub async fn migrate(database: &Database) -> Result<usize, SqlError> {
+    database.migrate(SCHEMA, MIGRATIONS).await
 }
 
 /// How much the index may keep in memory.
@@ -33,6 +41,11 @@ pub struct Options {
     pub tag_cache_bytes: usize,
     /// Bytes for manifests.
     pub manifest_cache_bytes: usize,
+}
+
+impl Options {
+    /// For a database that others write to as well.
+    pub const UNCACHED: Self = Self { tag_cache_bytes: 0, manifest_cache_bytes: 0 };
 }
 
 impl Default for Options {
@@ -50,12 +63,12 @@ pub struct Index {
 }
 
 impl Index {
-    /// Brings the schema up to date and serves from it.
+    /// Serves from a database. On SQLite, and where it was told to, brings the schema up to date first.
     ///
     /// # Errors
     /// [`SqlError`] when the database does not answer or its schema is not one this program knows.
     pub async fn open(database: Database, options: Options) -> Result<Self, SqlError> {
-        database.migrate(SCHEMA, MIGRATIONS).await?;
+        database.prepare(SCHEMA, MIGRATIONS).await?;
         Ok(Self {
             database,
             repositories: RepositoryIds::new(),

@@ -27,5 +27,5 @@ mod retention;
 mod transaction;
 mod uploads;
 
-pub use index::{Index, Options, migrations};
+pub use index::{Index, Options, SCHEMA, migrate, migrations};
 pub use retention::{LEASE, REVIEW_DELAY, SESSION_MEMORY};

@@ -1,11 +1,13 @@
 use proptest::prelude::*;
 
-use super::{Dialect, SQLITE};
-
-const LOCKING: Dialect = Dialect { parameter: "$", share: Some("FOR SHARE"), update: Some("FOR UPDATE"), ..SQLITE };
+use super::{POSTGRES, SQLITE};
 
 fn sqlite(sql: &str) -> String {
-    SQLITE.expand(sql).unwrap().sql
+    SQLITE.expand(sql).unwrap().sql.to_string()
+}
+
+fn postgres(sql: &str) -> String {
+    POSTGRES.expand(sql).unwrap().sql.to_string()
 }
 
 #[test]
@@ -26,8 +28,8 @@ fn the_clock_is_shifted_by_a_parameter_after_the_last() {
 fn locks_name_their_tables_and_vanish_with_one_writer() {
     let sql = "SELECT 1 {share} {share l, b} {update} {update q} {skip_locked}";
     assert_eq!(sqlite(sql).trim_end(), "SELECT 1");
-    let locked = LOCKING.expand(sql).unwrap().sql;
-    assert_eq!(locked.trim_end(), "SELECT 1 FOR SHARE FOR SHARE OF l, b FOR UPDATE FOR UPDATE OF q");
+    let locked = "SELECT 1 FOR SHARE FOR SHARE OF l, b FOR UPDATE FOR UPDATE OF q SKIP LOCKED";
+    assert_eq!(postgres(sql), locked);
 }
 
 #[test]
@@ -36,6 +38,15 @@ fn quotations_and_comments_are_left_alone() {
         assert_eq!(sqlite(text), text);
     }
     assert_eq!(sqlite("'a' || $1 -- don't\n|| $2"), "'a' || ?1 -- don't\n|| ?2");
+}
+
+#[test]
+fn postgres_counts_parameters_as_the_caller_does() {
+    assert_eq!(postgres("VALUES ($2, $1, $10)"), "VALUES ($2, $1, $10)");
+    let clock = POSTGRES.expand("SET a = $2 WHERE b < {now}").unwrap();
+    assert!(clock.shifts_clock && clock.sql.ends_with("+ $3)"), "{clock:?}");
+    assert!(postgres("x IN {list $4}").contains("CAST($4 AS jsonb)"));
+    assert_eq!(postgres("a {int}, b {text}, c {bytes}"), "a BIGINT, b TEXT COLLATE \"C\", c BYTEA");
 }
 
 #[test]

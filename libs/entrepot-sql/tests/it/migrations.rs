@@ -18,7 +18,7 @@ async fn table_exists(database: &Database) -> bool {
 
 #[tokio::test]
 async fn each_runs_once_and_owners_do_not_meet() {
-    let database = Database::temporary().unwrap();
+    let database = Database::temporary().await.unwrap();
     assert_eq!(database.migrate("a", &[ONE]).await.unwrap(), 1);
     assert_eq!(database.migrate("a", &[ONE, TWO]).await.unwrap(), 1);
     assert_eq!(database.migrate("a", &[ONE, TWO]).await.unwrap(), 0);
@@ -29,7 +29,7 @@ async fn each_runs_once_and_owners_do_not_meet() {
 
 #[tokio::test]
 async fn a_failure_applies_nothing_and_can_be_repeated() {
-    let database = Database::temporary().unwrap();
+    let database = Database::temporary().await.unwrap();
     let refused = database.migrate("a", &[ONE, BROKEN]).await.unwrap_err();
     assert!(matches!(refused, SqlError::Statement { .. }));
     assert!(!table_exists(&database).await);
@@ -38,7 +38,7 @@ async fn a_failure_applies_nothing_and_can_be_repeated() {
 
 #[tokio::test]
 async fn an_older_program_and_a_changed_text_are_refused() {
-    let database = Database::temporary().unwrap();
+    let database = Database::temporary().await.unwrap();
     database.migrate("a", &[ONE, TWO]).await.unwrap();
     let newer = database.migrate("a", &[ONE]).await.unwrap_err();
     assert!(matches!(newer, SqlError::SchemaTooNew { found: 2, known: 1, .. }), "{newer:?}");
@@ -48,6 +48,6 @@ async fn an_older_program_and_a_changed_text_are_refused() {
 
 #[tokio::test]
 async fn a_batch_has_no_clock() {
-    let database = Database::temporary().unwrap();
+    let database = Database::temporary().await.unwrap();
     assert!(matches!(database.migrate("a", &[CLOCK]).await, Err(SqlError::Statement { .. })));
 }

@@ -1,55 +1,10 @@
-use std::sync::{Arc, Mutex};
-
 use entrepot_sql::{Database, Param, Row, SqlError, Value, list, params};
 use futures_util::{FutureExt, future::join_all};
 
-use crate::support::{Gate, Names, database, insert, names, work};
+use crate::support::{Names, database, insert, names, work};
 
 async fn row(database: &Database, sql: &'static str, params: &'static [Param<'static>]) -> Result<Row, SqlError> {
     database.read(work(move |tx| tx.query_one(sql, params))).await
-}
-
-#[tokio::test]
-async fn readers_see_only_what_is_committed_and_never_wait_for_the_writer() {
-    let database = database().await;
-    let gate = Gate::close(&database).await;
-    let mut write = database.write(insert("new")).boxed();
-    assert!((&mut write).now_or_never().is_none());
-    assert!(names(&database).await.is_empty());
-    drop(gate);
-    write.await.unwrap();
-    assert_eq!(names(&database).await, ["new"]);
-    assert_eq!(database.read_key(Names).await.unwrap(), ["new"]);
-}
-
-#[tokio::test]
-async fn a_read_sees_one_snapshot() {
-    let database = database().await;
-    let (tell, told) = std::sync::mpsc::channel::<()>();
-    let (started, start) = tokio::sync::oneshot::channel();
-    let shared = Arc::new(Mutex::new((told, Some(started))));
-    let twice = work(move |tx| {
-        let shared = Arc::clone(&shared);
-        async move {
-            let before = tx.query("SELECT name FROM item", &[]).await?.len();
-            {
-                let mut shared = shared.lock().unwrap();
-                shared.1.take().unwrap().send(()).unwrap();
-                shared.0.recv().unwrap();
-            }
-            Ok((before, tx.query("SELECT name FROM item", &[]).await?.len()))
-        }
-        .boxed()
-    });
-    let reading = tokio::spawn({
-        let database = database.clone();
-        async move { database.read(twice).await }
-    });
-    start.await.unwrap();
-    database.write(insert("between")).await.unwrap();
-    tell.send(()).unwrap();
-    assert_eq!(reading.await.unwrap().unwrap(), (0, 0));
-    assert_eq!(names(&database).await, ["between"]);
 }
 
 #[tokio::test]
@@ -145,5 +100,5 @@ async fn wrong_statements_are_refused_with_their_text() {
         let refused = row(&database, sql, params).await.unwrap_err();
         assert!(refused.to_string().contains(sql), "{refused}");
     }
-    assert!(matches!(row(&database, "SELECT 1 WHERE 0", &[]).await, Err(SqlError::NoRow { .. })));
+    assert!(matches!(row(&database, "SELECT 1 WHERE 1 = 0", &[]).await, Err(SqlError::NoRow { .. })));
 }

@@ -1,7 +1,5 @@
 //! Transactions from closures, and a way to make several wait for one commit.
 
-use std::sync::{Mutex, mpsc};
-
 use async_trait::async_trait;
 use entrepot_sql::{Database, Migration, SqlError, Transaction, Tx, params};
 use futures_util::future::BoxFuture;
@@ -89,32 +87,7 @@ pub(crate) async fn names(database: &Database) -> Vec<String> {
 }
 
 pub(crate) async fn database() -> Database {
-    let database = Database::temporary().unwrap();
+    let database = Database::temporary().await.unwrap();
     database.migrate("test", MIGRATIONS).await.unwrap();
     database
-}
-
-/// Holds the writer inside a transaction until it is dropped, so that what is asked meanwhile shares its commit.
-pub(crate) struct Gate {
-    _open: mpsc::Sender<()>,
-}
-
-impl Gate {
-    pub(crate) async fn close(database: &Database) -> Self {
-        let (open, opened) = mpsc::channel::<()>();
-        let (entered, entry) = tokio::sync::oneshot::channel();
-        let shared = Mutex::new((opened, Some(entered)));
-        let held = work(move |_| {
-            let mut shared = shared.lock().unwrap();
-            if let Some(entered) = shared.1.take() {
-                entered.send(()).unwrap();
-                let _ = shared.0.recv();
-            }
-            Box::pin(async { Ok(()) })
-        });
-        let database = database.clone();
-        tokio::spawn(async move { database.write(held).await });
-        entry.await.unwrap();
-        Self { _open: open }
-    }
 }

@@ -24,19 +24,27 @@ const KEPT: i64 = 4096;
 /// How exactly the last use is known, in milliseconds, so that a busy token is not written at every use.
 const USE_STEP: i64 = 10 * 60 * 1000;
 
-/// Keeps a token that a login gave.
+/// Keeps a token that a login gave, unless the account's secret has changed since it was checked; answers whether it did.
 pub(crate) struct AddRefreshToken {
     pub(crate) account: String,
+    /// What the login was checked against.
+    pub(crate) secret: String,
     pub(crate) hash: String,
 }
 
 #[async_trait]
 impl Transaction for AddRefreshToken {
-    type Output = ();
+    type Output = bool;
     type Error = SqlError;
 
-    async fn run(&self, tx: &mut dyn Tx) -> Result<(), SqlError> {
-        insert(tx, &self.hash, &self.hash, &self.account).await
+    async fn run(&self, tx: &mut dyn Tx) -> Result<bool, SqlError> {
+        // Held: a change of the secret either is seen here or finds the token and ends it.
+        let sql = "SELECT 1 FROM auth_account WHERE name = $1 AND secret = $2 {share}";
+        if tx.query_opt(sql, params![&self.account, &self.secret]).await?.is_none() {
+            return Ok(false);
+        }
+        insert(tx, &self.hash, &self.hash, &self.account).await?;
+        Ok(true)
     }
 }
 

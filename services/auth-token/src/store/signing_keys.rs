@@ -26,12 +26,10 @@ impl Transaction for RotateKeys {
     type Error = SqlError;
 
     async fn run(&self, tx: &mut dyn Tx) -> Result<Vec<StoredKey>, SqlError> {
-        let rows = tx
-            .query(
-                "SELECT id, pkcs8, {now} - created_at AS age FROM auth_signing_key ORDER BY created_at DESC, id {update}",
-                &[],
-            )
-            .await?;
+        // Only then are the keys read: locks on them would not show one that another replica is about to add.
+        tx.query_one("SELECT id FROM auth_signing_turn WHERE id = 1 {update}", &[]).await?;
+        let sql = "SELECT id, pkcs8, {now} - created_at AS age FROM auth_signing_key ORDER BY created_at DESC, id";
+        let rows = tx.query(sql, &[]).await?;
         let ages = rows.iter().map(|row| row.get("age")).collect::<Result<Vec<i64>, _>>()?;
         let plan = plan(&ages);
         let mut keys = Vec::with_capacity(rows.len() + 1);

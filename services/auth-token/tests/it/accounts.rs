@@ -21,7 +21,7 @@ impl Transaction for Dump {
 
 #[tokio::test]
 async fn a_new_registry_lets_nobody_in() {
-    let registry = Registry::open(Database::temporary().unwrap(), Mode::Managed).await;
+    let registry = Registry::open(Database::temporary().await.unwrap(), Mode::Managed).await;
     assert!(registry.admin.accounts().await.unwrap().is_empty());
     for credentials in [("admin", "admin"), ("admin", "Harbor12345"), ("admin", "password"), ("root", "")] {
         assert_eq!(registry.get("", Some(credentials)).await.status, StatusCode::UNAUTHORIZED);

@@ -203,7 +203,7 @@ async fn the_published_keys_are_a_key_set() {
 
 #[tokio::test]
 async fn in_mode_open_everybody_gets_what_is_asked_for() {
-    let registry = Registry::open(Database::temporary().unwrap(), Mode::Open).await;
+    let registry = Registry::open(Database::temporary().await.unwrap(), Mode::Open).await;
     let query = "scope=repository:any/app:*&scope=registry:catalog:*";
     let everything = ["repository:any/app:pull,push,delete", "registry:catalog:*"];
     assert_eq!(registry.granted(query, None).await, everything);

@@ -124,7 +124,7 @@ proptest! {
         let Ok(request) = Request::get(format!("/token?{query}")).body(Body::empty()) else { return Ok(()) };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let status = runtime.block_on(async {
-            let database = entrepot_sql::Database::temporary().unwrap();
+            let database = entrepot_sql::Database::temporary().await.unwrap();
             Registry::open(database, auth_token::Mode::Open).await.send(request).await.status
         });
         prop_assert!(status == StatusCode::OK || status == StatusCode::BAD_REQUEST, "{}", status);

@@ -38,3 +38,48 @@ async fn a_new_key_is_published_before_it_signs_and_the_old_one_after() {
     registry.database.shift_clock(10 * MINUTE);
     assert_eq!(published(&registry).await, [new]);
 }
+
+/// However replicas meet, they agree on the keys: one that signed with a key of its own would be believed by nobody.
+#[cfg(feature = "postgres-tests")]
+#[tokio::test]
+async fn replicas_that_meet_make_one_key() {
+    use entrepot_sql::Database;
+    use entrepot_sql::testing::{Arena, Case};
+    use futures_util::FutureExt;
+
+    for (without_locks, agreed) in [(&[][..], true), (&["SELECT id FROM auth_signing_turn"][..], false)] {
+        let database = Database::temporary().await.unwrap();
+        Registry::open(database.clone(), Mode::Managed).await;
+        let arena = Arena::new(&database, without_locks);
+        let wrong = arena
+            .explore(async |_| {
+                // Older than any key stays.
+                database.shift_clock(30 * DAY);
+                let (first, second) = (arena.first.clone(), arena.second.clone());
+                let keys = |database: Database| async move {
+                    let started = Registry::open(database, Mode::Managed).await;
+                    let keys = KeySet::from_json(&started.auth.key_set().await.unwrap()).unwrap();
+                    keys.ids().map(str::to_owned).collect::<Vec<_>>()
+                };
+                let database = database.clone();
+                Case {
+                    first: keys(first).boxed(),
+                    second: keys(second).boxed(),
+                    verify: Box::new(move |first, second| {
+                        async move {
+                            let late = keys(database).await;
+                            let known = first.iter().chain(&second).all(|key| late.contains(key));
+                            if known && late.len() <= 2 {
+                                Ok(())
+                            } else {
+                                Err(format!("{first:?} {second:?} {late:?}"))
+                            }
+                        }
+                        .boxed()
+                    }),
+                }
+            })
+            .await;
+        assert_eq!(wrong.is_none(), agreed, "{wrong:?}");
+    }
+}

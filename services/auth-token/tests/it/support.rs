@@ -52,7 +52,7 @@ impl Answer {
 impl Registry {
     /// A registry with a user `alice` and nothing granted.
     pub(crate) async fn managed() -> Self {
-        let registry = Self::open(Database::temporary().unwrap(), Mode::Managed).await;
+        let registry = Self::open(Database::temporary().await.unwrap(), Mode::Managed).await;
         registry.admin.add_user("alice", PASSWORD).await.unwrap();
         registry
     }

@@ -26,7 +26,8 @@ use tokio::runtime::Runtime;
 use super::http::{Call, runtime};
 use super::{Running, poll};
 use crate::config::{Config, Role};
-use crate::embedded::{create_directory, open_index, public_router};
+use crate::database::create_directory;
+use crate::embedded::{open_index, public_router};
 use crate::fleet::{Signer, open_tokens};
 use crate::process::{InternalTls, Process};
 use crate::secret;
@@ -163,7 +164,7 @@ impl Storage {
         let (blobs, index, tokens) = runtime.block_on(async {
             let blobs = open_blobs(config).await?;
             let mut process = Process::new(config);
-            let index = Arc::new(open_index(&config.data_dir, &mut process).await?);
+            let index = Arc::new(open_index(config, &mut process).await?);
             anyhow::Ok((blobs, index, open_tokens(config, &mut process).await?))
         })?;
         // The URLs of the data port hold its address, which is known when it listens.

@@ -14,8 +14,9 @@ use tokio::runtime::Runtime;
 
 use super::{Running, TestRegistry, Topology, http};
 use crate::config::{Config, Role};
-use crate::embedded::{create_directory, open_index};
-use crate::fleet::{Signer, accounts_database, open_tokens};
+use crate::database::{create_directory, open_accounts};
+use crate::embedded::open_index;
+use crate::fleet::{Signer, open_tokens};
 use crate::process::{Process, bind};
 use crate::storage::open_blobs;
 
@@ -88,8 +89,9 @@ impl TestGateways {
 
     /// Does something to accounts and grants, as the commands of the command line do.
     pub fn admin(&self, act: impl AsyncFnOnce(&Admin)) {
+        let (config, _) = Config::read(&self.source, Role::Embedded).unwrap();
         http::runtime().block_on(async {
-            let admin = Admin::open(accounts_database(self.directory.path()).unwrap()).await.unwrap();
+            let admin = Admin::open(open_accounts(&config).unwrap()).await.unwrap();
             act(&admin).await;
         });
     }
@@ -99,7 +101,7 @@ impl TestGateways {
 async fn storage(config: &Config, process: &mut Process) -> anyhow::Result<Services> {
     create_directory(&config.data_dir)?;
     let blobs = open_blobs(config).await?;
-    let index = Arc::new(open_index(&config.data_dir, process).await?);
+    let index = Arc::new(open_index(config, process).await?);
     let data = bind("internal.data_listen", &config.internal.data_listen)?;
     let url = format!("http://{}", data.first().context("no data port")?.local_addr()?);
     let signer = blob_store::DataUrls::new(SECRET.as_bytes(), &url, config.internal.data_url_lifetime)?;

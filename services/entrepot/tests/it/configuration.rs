@@ -16,6 +16,8 @@ fn every_mistake_is_reported_at_once_with_its_key() {
         ("auth.mode", "closed"),
         ("traces.sample_percent", "101"),
         ("gc.interval", "-1s"),
+        ("database.url", "mysql://u:s3cret@db/x"),
+        ("database.max_connections", "0"),
         ("http.listne", "127.0.0.1:1"),
         ("http.trusted_proxies", "proxy.example.com"),
         ("pull.redirect", "sometimes"),
@@ -38,6 +40,8 @@ fn every_mistake_is_reported_at_once_with_its_key() {
         "auth.mode",
         "traces.sample_percent",
         "gc.interval",
+        "database.url",
+        "database.max_connections",
         "http.listne",
         "http.trusted_proxies",
         "pull.redirect",
@@ -54,6 +58,7 @@ fn every_mistake_is_reported_at_once_with_its_key() {
             "{key} is missing in:\n{errors}"
         );
     }
+    assert!(!errors.contains("s3cret"), "a password is shown:\n{errors}");
 }
 
 #[test]

@@ -19,6 +19,8 @@ mod managed;
 mod manifests;
 mod mounts;
 mod notices;
+#[cfg(feature = "postgres-tests")]
+mod postgres;
 mod pulls;
 mod pushes;
 mod ranges;

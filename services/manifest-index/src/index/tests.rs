@@ -15,7 +15,7 @@ use crate::transaction::put_manifest::PutManifest;
 use crate::transaction::save_upload::SaveUpload;
 
 async fn index() -> Index {
-    Index::open(Database::temporary().unwrap(), Options::default()).await.unwrap()
+    Index::open(Database::temporary().await.unwrap(), Options::default()).await.unwrap()
 }
 
 /// Loses the outcome of its first commits, then finds nothing left to remove.

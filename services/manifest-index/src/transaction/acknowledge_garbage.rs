@@ -15,7 +15,10 @@ impl Transaction for AcknowledgeGarbage {
 
     async fn run(&self, tx: &mut dyn Tx) -> Result<(), Failure> {
         // Ids are never above what the database can store, so others are not queued either.
-        for id in self.ids.iter().filter_map(|id| i64::try_from(*id).ok()) {
+        let mut ids: Vec<i64> = self.ids.iter().filter_map(|id| i64::try_from(*id).ok()).collect();
+        // In order: two workers with the same keys cannot wait for each other.
+        ids.sort_unstable();
+        for id in ids {
             tx.execute("DELETE FROM garbage WHERE id = $1", params![id]).await?;
         }
         Ok(())

@@ -24,10 +24,16 @@ impl Transaction for DeleteManifest {
         let repository = repository.ok_or_else(|| IndexError::RepositoryUnknown(self.repository.clone()))?;
         let digest = column::digest(&self.digest);
         self.lock(tx, repository, &digest).await?;
-        history::record_deletions(tx, repository, &digest).await?;
-        review::enqueue_dependents(tx, repository, &digest).await?;
         let params = params![repository.tenant, repository.id, &digest];
+        // Held, so that their histories are ours to write; in the order of their names, as a push does.
+        tx.query(
+            "SELECT name FROM tag WHERE tenant = $1 AND repository = $2 AND digest = $3 ORDER BY name {update}",
+            params,
+        )
+        .await?;
+        history::record_deletions(tx, repository, &digest).await?;
         tx.execute("DELETE FROM tag WHERE tenant = $1 AND repository = $2 AND digest = $3", params).await?;
+        review::enqueue_dependents(tx, repository, &digest).await?;
         tx.execute("DELETE FROM manifest_child WHERE tenant = $1 AND repository = $2 AND parent = $3", params).await?;
         tx.execute("DELETE FROM manifest_blob WHERE tenant = $1 AND repository = $2 AND manifest = $3", params).await?;
         tx.execute(

@@ -64,18 +64,26 @@ impl FinishUpload {
 
     /// The live blob of the digest: the one there is, else one made of this session's bytes.
     async fn blob(&self, tx: &mut dyn Tx, digest: &[u8], key: StorageKey) -> Result<i64, SqlError> {
-        let made = tx
-            .execute(
-                "INSERT INTO blob (id, digest, key, size, state, since) VALUES ($1, $2, $3, $4, 'live', {now})
-                 ON CONFLICT (digest) WHERE state = 'live' DO NOTHING",
-                params![column::fresh_id(), digest, &key.to_string(), Param::unsigned(self.size)?],
-            )
-            .await?;
-        if made == 0 {
-            orphan::enqueue(tx, key, orphan::Reason::Duplicate).await?;
+        loop {
+            let id = column::fresh_id();
+            let made = tx
+                .execute(
+                    "INSERT INTO blob (id, digest, key, size, state, since) VALUES ($1, $2, $3, $4, 'live', {now})
+                     ON CONFLICT (digest) WHERE state = 'live' DO NOTHING",
+                    params![id, digest, &key.to_string(), Param::unsigned(self.size)?],
+                )
+                .await?;
+            if made == 1 {
+                return Ok(id);
+            }
+            let live = tx
+                .query_opt("SELECT id FROM blob WHERE digest = $1 AND state = 'live' {share}", params![digest])
+                .await?;
+            // None where the one that was in the way has been condemned since: then there is room.
+            if let Some(live) = live {
+                orphan::enqueue(tx, key, orphan::Reason::Duplicate).await?;
+                return live.get("id");
+            }
         }
-        let live =
-            tx.query_one("SELECT id FROM blob WHERE digest = $1 AND state = 'live' {share}", params![digest]).await?;
-        live.get("id")
     }
 }

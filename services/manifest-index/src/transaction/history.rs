@@ -21,7 +21,7 @@ pub(super) async fn record(
     Ok(())
 }
 
-/// Records the deletion of every tag of a manifest.
+/// Records the deletion of every tag of a manifest. The caller holds their rows.
 pub(super) async fn record_deletions(
     tx: &mut dyn Tx,
     repository: RepositoryId,

@@ -27,14 +27,16 @@ impl Transaction for LeaseGarbage {
     async fn run(&self, tx: &mut dyn Tx) -> Result<Vec<Garbage>, Failure> {
         self.end_abandoned(tx).await?;
         forget_sessions(tx).await?;
-        // A key whose bytes a blob row still stands for is left alone, whatever queued it.
+        // A key whose bytes a blob row still stands for is left alone, whatever queued it. The choice is made once, or a
+        // plan that makes it again for every row would take more than the limit.
         let rows = tx
             .query(
-                "UPDATE garbage SET held_until = {now} + $1 WHERE id IN (
+                "WITH due AS MATERIALIZED (
                      SELECT id FROM garbage WHERE held_until <= {now}
                      AND NOT EXISTS (SELECT 1 FROM blob WHERE blob.key = garbage.key AND blob.state <> 'deleting')
                      ORDER BY held_until LIMIT $2 {update garbage} {skip_locked}
-                 ) RETURNING id, key, reason",
+                 ) UPDATE garbage SET held_until = {now} + $1 WHERE id IN (SELECT id FROM due)
+                 RETURNING id, key, reason",
                 params![milliseconds(self.hold), self.limit],
             )
             .await?;
@@ -68,8 +70,10 @@ impl LeaseGarbage {
 /// request wrote is found.
 async fn forget_sessions(tx: &mut dyn Tx) -> Result<(), SqlError> {
     tx.execute(
-        "DELETE FROM upload WHERE id IN (
-             SELECT id FROM upload WHERE state IN ('done', 'dead') AND updated_at < {now} - $1 LIMIT $2)",
+        "WITH old AS MATERIALIZED (
+             SELECT id FROM upload WHERE state IN ('done', 'dead') AND updated_at < {now} - $1
+             LIMIT $2 {update} {skip_locked}
+         ) DELETE FROM upload WHERE id IN (SELECT id FROM old)",
         params![milliseconds(SESSION_MEMORY), SESSIONS],
     )
     .await?;

@@ -28,7 +28,7 @@ impl Transaction for RenewLease {
         let row = tx
             .query_opt(
                 "SELECT blob.size, blob.key FROM link JOIN blob ON blob.id = link.blob AND blob.state = 'live'
-                 WHERE link.tenant = $1 AND link.repository = $2 AND link.digest = $3 {update link, blob}",
+                 WHERE link.tenant = $1 AND link.repository = $2 AND link.digest = $3 {update link} {share blob}",
                 params![repository.tenant, repository.id, &digest],
             )
             .await?

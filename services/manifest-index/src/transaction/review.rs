@@ -37,7 +37,8 @@ pub(super) async fn enqueue(
     Ok(())
 }
 
-/// Enqueues all that a manifest keeps: its children, its links, and the manifests that have it as their subject.
+/// Enqueues all that a manifest keeps: its children, its links, and the manifests that have it as their subject. In one
+/// order everywhere, so that two deletions cannot wait for each other.
 pub(super) async fn enqueue_dependents(
     tx: &mut dyn Tx,
     repository: RepositoryId,
@@ -46,8 +47,11 @@ pub(super) async fn enqueue_dependents(
     let params = params![repository.tenant, repository.id, manifest, milliseconds(REVIEW_DELAY)];
     tx.execute(
         "INSERT INTO gc_review (tenant, repository, kind, digest, review_after)
-         SELECT tenant, repository, 'manifest', child, {now} + $4 FROM manifest_child
-         WHERE tenant = $1 AND repository = $2 AND parent = $3
+         SELECT $1, $2, 'manifest', kept.digest, {now} + $4 FROM (
+             SELECT child AS digest FROM manifest_child WHERE tenant = $1 AND repository = $2 AND parent = $3
+             UNION
+             SELECT digest FROM manifest WHERE tenant = $1 AND repository = $2 AND subject = $3
+         ) AS kept WHERE true ORDER BY kept.digest
          ON CONFLICT (tenant, repository, kind, digest) DO UPDATE SET review_after = excluded.review_after",
         params,
     )
@@ -55,15 +59,7 @@ pub(super) async fn enqueue_dependents(
     tx.execute(
         "INSERT INTO gc_review (tenant, repository, kind, digest, review_after)
          SELECT tenant, repository, 'link', digest, {now} + $4 FROM manifest_blob
-         WHERE tenant = $1 AND repository = $2 AND manifest = $3
-         ON CONFLICT (tenant, repository, kind, digest) DO UPDATE SET review_after = excluded.review_after",
-        params,
-    )
-    .await?;
-    tx.execute(
-        "INSERT INTO gc_review (tenant, repository, kind, digest, review_after)
-         SELECT tenant, repository, 'manifest', digest, {now} + $4 FROM manifest
-         WHERE tenant = $1 AND repository = $2 AND subject = $3
+         WHERE tenant = $1 AND repository = $2 AND manifest = $3 ORDER BY digest
          ON CONFLICT (tenant, repository, kind, digest) DO UPDATE SET review_after = excluded.review_after",
         params,
     )

@@ -3,10 +3,10 @@
 use entrepot_core::ErrorKind;
 use entrepot_core::Reference;
 use entrepot_core::error::Classify;
-use entrepot_sql::{Database, SqliteOptions};
+use entrepot_sql::Database;
 use entrepot_testkit::builders::{ManifestBuilder, content};
 use entrepot_testkit::contract::{by_tag, repository};
-use manifest_index::{Index, LEASE, Options};
+use manifest_index::LEASE;
 
 use crate::support::{HOUR, Query, fresh_with_database};
 
@@ -127,11 +127,14 @@ async fn head_writes_only_when_half_of_the_lease_is_gone() {
     ports.links.locate(&repository, blob.digest).await.unwrap();
 }
 
+#[cfg(not(feature = "postgres-tests"))]
 #[tokio::test]
 async fn a_full_disk_is_said_so_and_undone() {
     let directory = tempfile::tempdir().unwrap();
-    let database = SqliteOptions::new(directory.path().join("index.db")).max_pages(120).open().unwrap();
-    let index = std::sync::Arc::new(Index::open(database.clone(), Options::default()).await.unwrap());
+    let database = entrepot_sql::SqliteOptions::new(directory.path().join("index.db")).max_pages(120).open().unwrap();
+    let index = std::sync::Arc::new(
+        manifest_index::Index::open(database.clone(), manifest_index::Options::default()).await.unwrap(),
+    );
     let ports = crate::support::ports(&index, &database);
     let repository = repository("team/app");
     let first = ports.push_image(&repository, "first", &["v1"]).await;

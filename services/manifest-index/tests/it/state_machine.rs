@@ -2,7 +2,6 @@
 //! everything visible is compared.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use entrepot_core::manifest::ReferenceKind;
 use entrepot_core::ports::IndexError;
 use entrepot_core::ports::index::Visibility;
 use entrepot_core::{Digest, Manifest, Reference, RepositoryName};
-use entrepot_sql::{Database, SqliteOptions};
+use entrepot_sql::Database;
 use entrepot_testkit::builders::{Content, ManifestBuilder, content};
 use entrepot_testkit::contract::{IndexPorts, by_tag, page, repository, tag};
 use manifest_index::{Index, LEASE, Options};
@@ -99,7 +98,7 @@ const LEASE_MINUTES: u64 = LEASE.as_secs() / 60;
 
 struct Machine<'a> {
     world: &'a World,
-    path: &'a Path,
+    place: &'a Place,
     database: Database,
     ports: IndexPorts,
     model: Vec<Repository>,
@@ -108,8 +107,45 @@ struct Machine<'a> {
     gone: BTreeSet<String>,
 }
 
-async fn open(path: &Path) -> (Database, IndexPorts) {
-    let database = SqliteOptions::new(path).open().unwrap();
+/// What is left of a database when every process has ended.
+struct Place {
+    #[cfg(feature = "postgres-tests")]
+    database: Database,
+    #[cfg(not(feature = "postgres-tests"))]
+    directory: tempfile::TempDir,
+}
+
+#[cfg(feature = "postgres-tests")]
+impl Place {
+    const CASES: u32 = 8;
+
+    async fn new() -> Self {
+        Self { database: Database::temporary().await.unwrap() }
+    }
+
+    fn open(&self, _minutes: u64) -> Database {
+        self.database.replica(entrepot_sql::testing::Tampering::default())
+    }
+}
+
+#[cfg(not(feature = "postgres-tests"))]
+impl Place {
+    const CASES: u32 = 24;
+
+    async fn new() -> Self {
+        Self { directory: tempfile::tempdir().unwrap() }
+    }
+
+    /// The shift of the clock is lost with the process.
+    fn open(&self, minutes: u64) -> Database {
+        let database = entrepot_sql::SqliteOptions::new(self.directory.path().join("index.db")).open().unwrap();
+        database.shift_clock(i64::try_from(minutes * 60_000).unwrap());
+        database
+    }
+}
+
+async fn open(place: &Place, minutes: u64) -> (Database, IndexPorts) {
+    let database = place.open(minutes);
     let index = Arc::new(Index::open(database.clone(), Options::default()).await.unwrap());
     let ports = ports(&index, &database);
     (database, ports)
@@ -164,8 +200,7 @@ impl Machine<'_> {
             }
             Op::Reopen => {
                 self.database.close().await.unwrap();
-                (self.database, self.ports) = open(self.path).await;
-                self.ports.clock.advance(Duration::from_secs(self.minutes * 60));
+                (self.database, self.ports) = open(self.place, self.minutes).await;
             }
         }
     }
@@ -251,19 +286,18 @@ impl Machine<'_> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: Place::CASES, max_shrink_iters: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_index_behaves_as_maps_would(ops in proptest::collection::vec(op(), 1..50)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let directory = tempfile::tempdir().unwrap();
-            let path = directory.path().join("index.db");
+            let place = Place::new().await;
             let world = World::new();
-            let (database, ports) = open(&path).await;
+            let (database, ports) = open(&place, 0).await;
             let model = (0..REPOSITORIES).map(|_| Repository::default()).collect();
             let mut machine =
-                Machine { world: &world, path: &path, database, ports, model, minutes: 0, gone: BTreeSet::new() };
+                Machine { world: &world, place: &place, database, ports, model, minutes: 0, gone: BTreeSet::new() };
             for op in &ops {
                 machine.step(op).await;
                 machine.check().await;

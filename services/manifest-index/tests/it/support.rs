@@ -35,7 +35,7 @@ pub(crate) fn ports(index: &Arc<Index>, database: &Database) -> IndexPorts {
 
 /// An empty index and its database.
 pub(crate) async fn fresh_with_database() -> (IndexPorts, Database) {
-    let database = Database::temporary().unwrap();
+    let database = Database::temporary().await.unwrap();
     let index = Arc::new(Index::open(database.clone(), Options::default()).await.unwrap());
     (ports(&index, &database), database)
 }
@@ -47,7 +47,7 @@ pub(crate) async fn fresh() -> IndexPorts {
 
 /// The ports of an empty index that keeps nothing in memory, as where several processes write.
 pub(crate) async fn fresh_uncached() -> IndexPorts {
-    let database = Database::temporary().unwrap();
+    let database = Database::temporary().await.unwrap();
     let options = Options { tag_cache_bytes: 0, manifest_cache_bytes: 0 };
     let index = Arc::new(Index::open(database.clone(), options).await.unwrap());
     ports(&index, &database)

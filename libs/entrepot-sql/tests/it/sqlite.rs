@@ -1,9 +1,16 @@
-use std::{path::Path, time::Duration};
+//! What only SQLite has: commits that waiting transactions share, and files.
 
-use entrepot_sql::{Database, SqlError, SqliteOptions};
+use std::{
+    error::Error,
+    path::Path,
+    sync::{Arc, Mutex, mpsc},
+    time::Duration,
+};
+
+use entrepot_sql::{Database, SqlError, SqliteOptions, params};
 use futures_util::{FutureExt, StreamExt, future::join_all, stream::FuturesUnordered};
 
-use crate::support::{Gate, Insert, MIGRATIONS, Names, database, insert, names, work};
+use crate::support::{Insert, MIGRATIONS, Names, database, insert, names, work};
 
 /// Starts every insert, in this order, while the writer is held, then lets it go; answers what each was told.
 async fn together(database: &Database, inserts: Vec<Insert>) -> Vec<Result<(), SqlError>> {
@@ -174,5 +181,154 @@ async fn dropping_every_handle_lets_the_file_go() {
     while SqliteOptions::new(&path).open().is_err() {
         assert!(tokio::time::Instant::now() < deadline, "still in use");
         tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn readers_see_only_what_is_committed_and_never_wait_for_the_writer() {
+    let database = database().await;
+    let gate = Gate::close(&database).await;
+    let mut write = database.write(insert("new")).boxed();
+    assert!((&mut write).now_or_never().is_none());
+    assert!(names(&database).await.is_empty());
+    drop(gate);
+    write.await.unwrap();
+    assert_eq!(names(&database).await, ["new"]);
+    assert_eq!(database.read_key(Names).await.unwrap(), ["new"]);
+}
+
+#[tokio::test]
+async fn a_read_sees_one_snapshot() {
+    let database = database().await;
+    let (tell, told) = std::sync::mpsc::channel::<()>();
+    let (started, start) = tokio::sync::oneshot::channel();
+    let shared = Arc::new(Mutex::new((told, Some(started))));
+    let twice = work(move |tx| {
+        let shared = Arc::clone(&shared);
+        async move {
+            let before = tx.query("SELECT name FROM item", &[]).await?.len();
+            {
+                let mut shared = shared.lock().unwrap();
+                shared.1.take().unwrap().send(()).unwrap();
+                shared.0.recv().unwrap();
+            }
+            Ok((before, tx.query("SELECT name FROM item", &[]).await?.len()))
+        }
+        .boxed()
+    });
+    let reading = tokio::spawn({
+        let database = database.clone();
+        async move { database.read(twice).await }
+    });
+    start.await.unwrap();
+    database.write(insert("between")).await.unwrap();
+    tell.send(()).unwrap();
+    assert_eq!(reading.await.unwrap().unwrap(), (0, 0));
+    assert_eq!(names(&database).await, ["between"]);
+}
+
+#[tokio::test]
+async fn a_full_database_refuses_what_does_not_fit_and_keeps_the_rest() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = SqliteOptions::new(directory.path().join("full.db")).max_pages(32);
+    let database = options.open().unwrap();
+    database.migrate("test", MIGRATIONS).await.unwrap();
+    let large = || {
+        let body = vec![7; 1 << 20];
+        work(move |tx| {
+            let body = body.clone();
+            async move {
+                let sql = "INSERT INTO item (name, size, body) VALUES ('large', 1, $1)";
+                tx.execute(sql, params![&body]).await
+            }
+            .boxed()
+        })
+    };
+    let alone = database.write(large()).await.unwrap_err();
+    assert!(matches!(alone, SqlError::NoSpace { .. }), "{alone:?}");
+
+    let gate = Gate::close(&database).await;
+    let mut first = database.write(insert("first")).boxed();
+    let mut full = database.write(large()).boxed();
+    let mut last = database.write(insert("last")).boxed();
+    assert!((&mut first).now_or_never().is_none());
+    assert!((&mut full).now_or_never().is_none());
+    assert!((&mut last).now_or_never().is_none());
+    drop(gate);
+    let (first, full, last) = futures_util::future::join3(first, full, last).await;
+    first.unwrap();
+    last.unwrap();
+    assert!(matches!(full.unwrap_err(), SqlError::NoSpace { .. }));
+    assert_eq!(names(&database).await, ["first", "last"]);
+}
+
+#[tokio::test]
+async fn a_second_opener_is_told_who_is_in_the_way() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("shared.db");
+    let database = SqliteOptions::new(&path).open().unwrap();
+    let refused = SqliteOptions::new(&path).open().err().unwrap();
+    assert!(matches!(refused, SqlError::InUse { .. }));
+    assert!(refused.to_string().contains("shared.db"), "{refused}");
+    database.close().await.unwrap();
+    SqliteOptions::new(&path).open().unwrap();
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_corrupt() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("text.db");
+    std::fs::write(&path, "not a database, and longer than the header of one would have to be; ".repeat(64)).unwrap();
+    let refused = SqliteOptions::new(&path).open().err().unwrap();
+    assert!(matches!(refused, SqlError::Corrupt { .. }), "{refused:?}");
+    assert!(refused.source().is_some());
+}
+
+#[tokio::test]
+async fn a_missing_directory_is_unavailable() {
+    let directory = tempfile::tempdir().unwrap();
+    let refused = SqliteOptions::new(directory.path().join("absent/x.db")).open().err().unwrap();
+    assert!(matches!(refused, SqlError::Unavailable { .. }));
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn only_the_owner_can_read_the_files() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let directory = tempfile::tempdir().unwrap();
+    let database = SqliteOptions::new(directory.path().join("private.db")).open().unwrap();
+    database.migrate("test", MIGRATIONS).await.unwrap();
+    let mut seen = 0;
+    for entry in std::fs::read_dir(directory.path()).unwrap() {
+        let mode = entry.unwrap().metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0);
+        seen += 1;
+    }
+    assert_eq!(seen, 4, "the database, its log, its index and its lock");
+}
+
+/// Holds the writer inside a transaction until it is dropped, so that what is asked meanwhile shares its commit.
+pub(crate) struct Gate {
+    _open: mpsc::Sender<()>,
+}
+
+impl Gate {
+    pub(crate) async fn close(database: &Database) -> Self {
+        let (open, opened) = mpsc::channel::<()>();
+        let (entered, entry) = tokio::sync::oneshot::channel();
+        let shared = Mutex::new((opened, Some(entered)));
+        let held = work(move |_| {
+            let mut shared = shared.lock().unwrap();
+            if let Some(entered) = shared.1.take() {
+                entered.send(()).unwrap();
+                let _ = shared.0.recv();
+            }
+            Box::pin(async { Ok(()) })
+        });
+        let database = database.clone();
+        tokio::spawn(async move { database.write(held).await });
+        entry.await.unwrap();
+        Self { _open: open }
     }
 }

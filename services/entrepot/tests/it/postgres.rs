@@ -1,0 +1,65 @@
+//! The whole registry, and the command line, on PostgreSQL.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use entrepot::testing::{TestRegistry, Topology};
+use entrepot_sql::testing::Scratch;
+
+use crate::support::push_image;
+
+fn scratch() -> Scratch {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(Scratch::make()).unwrap()
+}
+
+fn entrepot(database: &Scratch, folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_entrepot"));
+    command.args(arguments).current_dir(folder).env("ENTREPOT__DATABASE__URL", database.url());
+    command.env("ENTREPOT__INTERNAL__SECRET", "0123456789012345678901234567890123456789");
+    command.env("ENTREPOT__INTERNAL__LISTEN", "127.0.0.1:0").env("ENTREPOT__ADMIN__LISTEN", "127.0.0.1:0");
+    command.output().unwrap()
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[test]
+fn a_service_asks_for_migrate_and_migrate_says_what_it_did() {
+    let (database, folder) = (scratch(), tempfile::tempdir().unwrap());
+    let early = entrepot(&database, folder.path(), &["manifest-index"]);
+    assert!(!early.status.success() && said(&early).contains("entrepot migrate"), "{}", said(&early));
+    let early = entrepot(&database, folder.path(), &["user", "list"]);
+    assert!(!early.status.success() && said(&early).contains("entrepot migrate"), "{}", said(&early));
+    let first = entrepot(&database, folder.path(), &["migrate"]);
+    assert!(first.status.success(), "{}", said(&first));
+    for line in ["registry: applied 1, registry", "registry: version 1, up to date now", "auth: applied 1, accounts"] {
+        assert!(said(&first).contains(line), "{}", said(&first));
+    }
+    let again = said(&entrepot(&database, folder.path(), &["migrate"]));
+    assert!(!again.contains("applied") && again.contains("registry: version 1, was up to date"), "{again}");
+    let added = entrepot(&database, folder.path(), &["robot", "add", "ci"]);
+    assert!(added.status.success(), "{}", said(&added));
+    assert_eq!(said(&entrepot(&database, folder.path(), &["robot", "list"])).trim(), "ci");
+    let granted = entrepot(&database, folder.path(), &["grant", "add", "ci", "team/*", "pull"]);
+    assert!(granted.status.success(), "{}", said(&granted));
+    assert!(std::fs::read_dir(folder.path()).unwrap().next().is_none(), "nothing is kept on this machine's disk");
+}
+
+#[test]
+fn what_was_pushed_outlives_the_process_and_its_disk_holds_no_metadata() {
+    let database = scratch();
+    for (topology, name) in [(Topology::Local, "local"), (Topology::Grpc, "grpc")] {
+        let mut registry = TestRegistry::builder(topology)
+            .set("database.url", &database.url())
+            .set("database.migrate", "true")
+            .start();
+        let repository = format!("team/{name}");
+        let image = push_image(&registry, &repository, "v1", name);
+        registry.restart();
+        let answer = registry.get(&format!("/v2/{repository}/manifests/v1")).expect(200);
+        assert_eq!(answer.body, image.payload);
+        assert!(!registry.data_dir().join("registry.db").exists());
+    }
+}
