@@ -51,10 +51,6 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// Beyond what the server allows a statement, for the answer to arrive. Then the server counts as gone.
 const ANSWER_GRACE: Duration = Duration::from_secs(5);
 
-/// Ends a writing transaction. A statement that is cut short while it waits for the standby reports success although
-/// nothing but this server has the commit, so a commit has no time limit on the server.
-const COMMIT: &str = "SET LOCAL statement_timeout = 0; COMMIT";
-
 /// Not `READ WRITE`: that would write past an operator who made the server read-only.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 const BEGIN_READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
@@ -222,7 +218,7 @@ impl Postgres {
     async fn commit<E: From<SqlError>>(&self, connection: &mut PgConnection) -> Result<(), Failed<E>> {
         #[cfg(feature = "testing")]
         self.tampering.reach("COMMIT").await;
-        let commit = raw_sql(COMMIT).execute(connection);
+        let commit = raw_sql("COMMIT").execute(connection);
         let outcome = tokio::time::timeout(self.answer_timeout, commit).await;
         outcome.map_err(|_| error::commit_without_answer())?.map_err(error::commit)?;
         self.transactions.fetch_add(1, Ordering::Relaxed);

@@ -67,13 +67,28 @@ impl Builder {
         self
     }
 
-    /// Starts it over a new directory.
+    /// Starts it over a new directory; with the feature `postgres-tests`, its metadata in a PostgreSQL database of its own.
     pub fn start(mut self) -> TestRegistry {
         let directory = tempfile::tempdir().unwrap();
+        #[cfg(feature = "postgres-tests")]
+        let database = http::runtime().block_on(entrepot_sql::testing::Scratch::make()).unwrap();
+        #[cfg(feature = "postgres-tests")]
+        {
+            self.source.set("database.url", database.url());
+            self.source.set("database.migrate", "true");
+            self.source.set("database.max_connections", "4");
+        }
         self.source.set("storage.data_dir", directory.path().display().to_string());
         let (config, _) = Config::read(&self.source, Role::Embedded).unwrap();
         let running = Some(Running::start(self.topology, &config).unwrap());
-        TestRegistry { topology: self.topology, config, directory: Arc::new(directory), running }
+        TestRegistry {
+            topology: self.topology,
+            config,
+            directory: Arc::new(directory),
+            running,
+            #[cfg(feature = "postgres-tests")]
+            _database: database,
+        }
     }
 }
 
@@ -83,6 +98,8 @@ pub struct TestRegistry {
     config: Config,
     directory: Arc<TempDir>,
     running: Option<Running>,
+    #[cfg(feature = "postgres-tests")]
+    _database: entrepot_sql::testing::Scratch,
 }
 
 impl TestRegistry {

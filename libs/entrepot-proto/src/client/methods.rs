@@ -23,6 +23,7 @@ const TABLE: &[(&str, Repeat)] = &[
     ("/entrepot.auth.v1.TokenService/Issue", Yes),
     ("/entrepot.auth.v1.TokenService/Authorize", Yes),
     ("/entrepot.auth.v1.TokenService/GetKeySet", Yes),
+    ("/entrepot.auth.v1.TokenService/ListChanges", Yes),
     // The body is gone after its first byte. Both may be tried again by the client, from the saved offset.
     ("/entrepot.blob.v1.BlobStore/Append", Never),
     ("/entrepot.blob.v1.BlobStore/Seal", Never),

@@ -2,7 +2,10 @@
 
 mod explore;
 
-use std::sync::{Arc, Mutex, PoisonError, atomic::Ordering};
+use std::{
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use sqlx::{AssertSqlSafe, ConnectOptions, postgres::PgConnection, raw_sql};
@@ -27,7 +30,12 @@ pub fn url() -> String {
 
 fn options() -> PostgresOptions {
     let options = PostgresOptions::parse(&url()).unwrap_or_else(|error| panic!("{SERVER} {error}"));
-    options.max_connections(8).migrate(true)
+    // A suite may ask for a thousand things at once of a machine that has other work.
+    options
+        .max_connections(8)
+        .acquire_timeout(Duration::from_secs(60))
+        .statement_timeout(Duration::from_secs(30))
+        .migrate(true)
 }
 
 /// An empty schema of its own.

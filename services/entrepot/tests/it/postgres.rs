@@ -49,17 +49,14 @@ fn a_service_asks_for_migrate_and_migrate_says_what_it_did() {
 
 #[test]
 fn what_was_pushed_outlives_the_process_and_its_disk_holds_no_metadata() {
-    let database = scratch();
-    for (topology, name) in [(Topology::Local, "local"), (Topology::Grpc, "grpc")] {
-        let mut registry = TestRegistry::builder(topology)
-            .set("database.url", &database.url())
-            .set("database.migrate", "true")
-            .start();
-        let repository = format!("team/{name}");
-        let image = push_image(&registry, &repository, "v1", name);
+    for topology in [Topology::Local, Topology::Grpc] {
+        let mut registry = TestRegistry::open(topology);
+        let image = push_image(&registry, "team/app", "v1", "on postgres");
         registry.restart();
-        let answer = registry.get(&format!("/v2/{repository}/manifests/v1")).expect(200);
+        let answer = registry.get("/v2/team/app/manifests/v1").expect(200);
         assert_eq!(answer.body, image.payload);
-        assert!(!registry.data_dir().join("registry.db").exists());
+        for file in ["registry.db", "auth.db"] {
+            assert!(!registry.data_dir().join(file).exists(), "{file}");
+        }
     }
 }
