@@ -5,6 +5,7 @@ use entrepot_core::ports::BlobError;
 
 use super::testing::{Act, Storage, bytes};
 use super::{DataClient, Download};
+use crate::connector::Connector;
 
 const SIZE: u64 = 5 << 20;
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -64,12 +65,18 @@ async fn what_keeps_breaking_is_an_error() {
 async fn a_url_that_has_expired_is_signed_again_once() {
     let bytes = bytes(SIZE);
     let storage = Storage::start(bytes.clone(), [Act::Say("403 Forbidden")]).await;
-    assert!(collect(Download::begin(DataClient::new(Connector::new(None)), storage.object(), 0..SIZE).await).await.unwrap() == bytes);
+    assert!(
+        collect(Download::begin(DataClient::new(Connector::new(None)), storage.object(), 0..SIZE).await).await.unwrap()
+            == bytes
+    );
     assert_eq!((storage.paths(), storage.opened()), (vec!["/object?sig=old".into(), "/object?sig=new".into()], 1));
 
     // In the middle of a long download, too.
     let storage = Storage::start(bytes.clone(), [Act::Cut(100), Act::Say("403 Forbidden")]).await;
-    assert!(collect(Download::begin(DataClient::new(Connector::new(None)), storage.object(), 0..SIZE).await).await.unwrap() == bytes);
+    assert!(
+        collect(Download::begin(DataClient::new(Connector::new(None)), storage.object(), 0..SIZE).await).await.unwrap()
+            == bytes
+    );
     assert_eq!(storage.paths(), ["/object?sig=old", "/object?sig=old", "/object?sig=new"]);
 
     let storage = Storage::start(bytes, [Act::Say("403 Forbidden"), Act::Say("400 Bad Request")]).await;
@@ -83,7 +90,10 @@ async fn busy_storage_is_asked_again_and_not_for_ever() {
     let bytes = bytes(1000);
     let busy = [Act::Say("503 Slow Down"), Act::Say("500 Internal Error")];
     let storage = Storage::start(bytes.clone(), busy.clone()).await;
-    assert_eq!(collect(Download::begin(DataClient::new(Connector::new(None)), storage.object(), 0..1000).await).await.unwrap(), bytes);
+    assert_eq!(
+        collect(Download::begin(DataClient::new(Connector::new(None)), storage.object(), 0..1000).await).await.unwrap(),
+        bytes
+    );
     let storage = Storage::start(bytes, [busy[0].clone(), busy[1].clone(), busy[0].clone()]).await;
     let read = collect(Download::begin(DataClient::new(Connector::new(None)), storage.object(), 0..1000).await).await;
     assert!(matches!(read, Err(BlobError::Unavailable(_))), "{read:?}");
@@ -102,7 +112,8 @@ async fn what_is_not_there_is_not_found() {
 async fn bytes_of_another_place_are_not_handed_on() {
     for act in [Act::Whole, Act::Elsewhere, Act::Say("204 No Content"), Act::Say("307 Temporary Redirect")] {
         let storage = Storage::start(bytes(1000), [act.clone()]).await;
-        let read = collect(Download::begin(DataClient::new(Connector::new(None)), storage.object(), 500..600).await).await;
+        let read =
+            collect(Download::begin(DataClient::new(Connector::new(None)), storage.object(), 500..600).await).await;
         assert!(matches!(read, Err(BlobError::Unavailable(_))), "{act:?}: {read:?}");
     }
 }
