@@ -25,6 +25,8 @@ pub enum Finish {
 /// - A session belongs to one repository; with another repository it is unknown.
 /// - Each `begin_*` raises the epoch, so that an older request of the same session loses: its
 ///   later `save` or `finish` fails with [`IndexError::UploadBusy`].
+/// - No chunk is taken while a session is being completed, unless it has not changed for 10 minutes:
+///   then its completion is given up, and a chunk takes it over at its saved offset.
 /// - `finish` is one transaction: blob row, link with lease, session done. When the bytes of the
 ///   digest are live already, that row is used and the session's own key becomes garbage.
 /// - A completed session stays known as `done` for 24 hours, so that a repeated completion answers

@@ -11,6 +11,7 @@ use futures_util::future::join_all;
 use super::{IndexPorts, page, refused, repository, run, state};
 use crate::builders::{content, content_as};
 
+const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
 /// Runs every case.
@@ -27,6 +28,7 @@ pub async fn all(fresh: impl AsyncFn() -> IndexPorts) {
         a_repeated_completion_answers_the_same_for_a_day,
         no_chunk_is_taken_during_completion,
         a_completion_can_be_taken_over,
+        a_deserted_completion_gives_way_to_a_chunk,
         a_session_given_back_goes_on,
         a_late_give_back_does_not_disturb_a_newer_completion,
         a_cancelled_session_is_over,
@@ -190,6 +192,27 @@ async fn a_completion_can_be_taken_over(ports: &IndexPorts) {
     ports.uploads.finish(id, &newer, digest, 4).await.unwrap();
     // The stalled one finds its own purpose fulfilled.
     ports.uploads.finish(id, &stalled, digest, 4).await.unwrap();
+}
+
+/// The process that was completing it is gone and gave nothing back.
+async fn a_deserted_completion_gives_way_to_a_chunk(ports: &IndexPorts) {
+    let repository = repository("team/app");
+    let digest = content("blob").digest;
+    let id = ports.open(&repository).await;
+    let first = ports.uploads.begin_append(&repository, id, None).await.unwrap();
+    ports.uploads.save(id, &first, 5, state("5")).await.unwrap();
+    let deserted = ports.begin_finish(&repository, id, digest).await;
+    ports.clock.advance(9 * MINUTE);
+    refused!(ports.uploads.begin_append(&repository, id, Some(5)).await, IndexError::UploadBusy);
+    ports.clock.advance(2 * MINUTE);
+    let next = ports.uploads.begin_append(&repository, id, Some(5)).await.unwrap();
+    assert_eq!((next.key, next.offset, next.state.clone()), (first.key, 5, state("5")));
+    assert!(next.epoch > deserted.epoch);
+    refused!(ports.uploads.finish(id, &deserted, digest, 9).await, IndexError::UploadBusy);
+    ports.uploads.release(&repository, id, Some(deserted.epoch), false).await.unwrap();
+    ports.uploads.save(id, &next, 9, state("9")).await.unwrap();
+    let last = ports.begin_finish(&repository, id, digest).await;
+    ports.uploads.finish(id, &last, digest, 9).await.unwrap();
 }
 
 async fn a_session_given_back_goes_on(ports: &IndexPorts) {

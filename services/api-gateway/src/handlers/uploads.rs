@@ -1,14 +1,18 @@
 //! `/v2/<name>/blobs/uploads/…`: the gateway conducts, index and blob-store never call each other.
 
+mod completion;
+
+use std::sync::Arc;
+
 use axum::body::Body;
 use entrepot_core::content_range::ContentRange;
-use entrepot_core::ports::blobs::{ByteStream, WriterPosition};
-use entrepot_core::ports::uploads::Finish;
+use entrepot_core::ports::blobs::ByteStream;
 use entrepot_core::ports::{BlobError, IndexError};
 use entrepot_core::{Action, Algorithm, Digest, RepositoryName, Resource, UploadId};
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, LOCATION, RANGE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
+use self::completion::{Completion, Failed, Held};
 use super::{CONTENT_DIGEST, Call, UPLOAD_UUID, empty};
 use crate::auth::Caller;
 use crate::error::ApiError;
@@ -102,7 +106,7 @@ pub(crate) async fn patch(
     let body = body::stream(request, range.map(|range| range.length));
     let appended = match call.gateway.ports.blobs.append(position.clone(), body).await {
         Ok(appended) => appended,
-        Err(BlobError::NotFound) => return Err(lost(call, session, &position).await),
+        Err(BlobError::NotFound) => return Err(held(call, session).lost(&position).await.into()),
         Err(error) => return Err(error.into()),
     };
     uploads.save(id, &position, appended.offset, appended.state).await?;
@@ -141,6 +145,12 @@ struct Session<'a> {
     id: UploadId,
 }
 
+fn held(call: &Call<'_>, session: Session<'_>) -> Held {
+    let ports = &call.gateway.ports;
+    let Session { repository, id } = session;
+    Held { uploads: Arc::clone(&ports.uploads), blobs: Arc::clone(&ports.blobs), repository: repository.clone(), id }
+}
+
 async fn finish(
     call: &Call<'_>,
     session: Session<'_>,
@@ -149,41 +159,13 @@ async fn finish(
     body: ByteStream,
     resumable: bool,
 ) -> Result<(), ApiError> {
-    let Session { repository, id } = session;
-    let uploads = &call.gateway.ports.uploads;
-    let position = match uploads.begin_finish(repository, id, offset, digest).await {
-        Ok(Finish::Write(position)) => position,
-        // The first answer was lost; the blob is there.
-        Ok(Finish::Done(done)) if done == digest => return Ok(()),
-        Ok(Finish::Done(_)) => return Err(IndexError::UploadUnknown.into()),
-        Err(IndexError::UploadOffset { offset }) => return Err(out_of_range(call, session, offset)),
-        Err(error) => return Err(error.into()),
-    };
-    match call.gateway.ports.blobs.seal(position.clone(), body, digest).await {
-        Ok(size) => Ok(uploads.finish(id, &position, digest, size).await?),
-        Err(BlobError::NotFound) => Err(lost(call, session, &position).await),
-        Err(error) => {
-            // Wrong bytes end the session, and so does a cut body whose sender was never told where to go on.
-            let keep = resumable && !matches!(error, BlobError::DigestMismatch { .. });
-            release(call, session, &position, keep).await;
-            Err(error.into())
-        }
+    let completion = Completion { held: held(call, session), offset, digest, resumable };
+    match completion.run(body).await {
+        Err(Failed::Index(IndexError::UploadOffset { offset })) => Err(out_of_range(call, session, offset)),
+        Err(Failed::Index(error)) => Err(error.into()),
+        Err(Failed::Blob(error)) => Err(error.into()),
+        Ok(()) => Ok(()),
     }
-}
-
-/// Gives the session back after a request that failed; what a newer request has taken over stays its own.
-async fn release(call: &Call<'_>, session: Session<'_>, position: &WriterPosition, keep: bool) {
-    let Session { repository, id } = session;
-    if let Err(error) = call.gateway.ports.uploads.release(repository, id, Some(position.epoch), keep).await {
-        let error = entrepot_runtime::telemetry::Chain(&error);
-        tracing::warn!(%error, upload.id = %id, "a failed upload could not be released");
-    }
-}
-
-/// The acknowledged bytes are gone (the disk failed to keep them): nothing is left to go on from.
-async fn lost(call: &Call<'_>, session: Session<'_>, position: &WriterPosition) -> ApiError {
-    release(call, session, position, false).await;
-    IndexError::UploadUnknown.into()
 }
 
 pub(crate) async fn status(

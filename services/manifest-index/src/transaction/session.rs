@@ -9,6 +9,7 @@ use entrepot_sql::{Transaction, Tx, params};
 
 use crate::column;
 use crate::error::{Failure, Malformed};
+use crate::retention::{COMPLETION, milliseconds};
 
 /// Where a session stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +90,17 @@ pub(super) async fn hold(tx: &mut dyn Tx, id: UploadId) -> Result<Option<Session
 pub(super) async fn hold_of(tx: &mut dyn Tx, repository: &RepositoryName, id: UploadId) -> Result<Session, Failure> {
     let session = hold(tx, id).await?.filter(|session| session.repository == *repository);
     Ok(session.ok_or(IndexError::UploadUnknown)?)
+}
+
+/// True when a session that is held and being completed has not changed for so long that its completion is given up.
+pub(super) async fn is_deserted(tx: &mut dyn Tx, id: UploadId) -> Result<bool, entrepot_sql::SqlError> {
+    let row = tx
+        .query_opt(
+            "SELECT id FROM upload WHERE id = $1 AND updated_at < {now} - $2",
+            params![&id.to_string(), milliseconds(COMPLETION)],
+        )
+        .await?;
+    Ok(row.is_some())
 }
 
 /// How many bytes of a running session are acknowledged.
