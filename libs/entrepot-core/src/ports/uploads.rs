@@ -43,6 +43,10 @@ pub trait UploadIndex: Send + Sync + 'static {
         algorithm: Algorithm,
     ) -> Result<UploadId, IndexError>;
 
+    /// Who opened the session, also of one that is over. A session belongs to its principal: knowing
+    /// its id gives nobody else a right to it.
+    async fn owner(&self, repository: &RepositoryName, id: UploadId) -> Result<Principal, IndexError>;
+
     /// Bytes acknowledged so far.
     async fn status(&self, repository: &RepositoryName, id: UploadId) -> Result<u64, IndexError>;
 

@@ -47,6 +47,12 @@ impl UploadIndex for UploadIndexGrpcClient {
         self.peer.checked(parse(&response.upload_id, "upload_id"))
     }
 
+    async fn owner(&self, repository: &RepositoryName, id: UploadId) -> Result<Principal, IndexError> {
+        let request = pb::GetUploadOwnerRequest { repository: repository.to_string(), upload_id: id.to_string() };
+        let response: pb::GetUploadOwnerResponse = self.peer.unary(self.client().get_upload_owner(request)).await?;
+        self.peer.checked(required(response.principal, "principal"))
+    }
+
     async fn status(&self, repository: &RepositoryName, id: UploadId) -> Result<u64, IndexError> {
         let request = pb::GetUploadStatusRequest { repository: repository.to_string(), upload_id: id.to_string() };
         let response: pb::GetUploadStatusResponse = self.peer.unary(self.client().get_upload_status(request)).await?;

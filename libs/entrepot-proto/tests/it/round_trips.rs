@@ -132,6 +132,10 @@ proptest! {
             assert_eq!(uploads.open(&name, &who, algorithm).await.unwrap(), id);
             assert_eq!(script.last(), format!("open {name:?} {who:?} {algorithm:?}"));
 
+            script.answer(index(who.clone()));
+            assert_eq!(uploads.owner(&name, id).await.unwrap(), who);
+            assert_eq!(script.last(), format!("owner {name:?} {id:?}"));
+
             script.answer(index(number));
             assert_eq!(uploads.status(&name, id).await.unwrap(), number);
             assert_eq!(script.last(), format!("status {name:?} {id:?}"));

@@ -20,6 +20,7 @@ pub async fn all(fresh: impl AsyncFn() -> IndexPorts) {
         fresh,
         a_session_goes_on_where_it_was_saved,
         a_session_belongs_to_one_repository,
+        a_session_knows_its_owner,
         an_unknown_session_is_said_so,
         a_chunk_must_start_where_the_upload_stands,
         an_older_request_can_record_nothing,
@@ -68,6 +69,20 @@ async fn a_session_belongs_to_one_repository(ports: &IndexPorts) {
     refused!(ports.uploads.begin_finish(&other, id, None, digest).await, IndexError::UploadUnknown);
     refused!(ports.uploads.release(&other, id, None, false).await, IndexError::UploadUnknown);
     assert_eq!(ports.uploads.status(&mine, id).await.unwrap(), 0);
+}
+
+async fn a_session_knows_its_owner(ports: &IndexPorts) {
+    let (mine, other) = (repository("team/app"), repository("team/other"));
+    for owner in [Principal::Anonymous, Principal::User("ada".into()), Principal::Robot("ci".into())] {
+        let id = ports.uploads.open(&mine, &owner, Algorithm::Sha256).await.unwrap();
+        assert_eq!(ports.uploads.owner(&mine, id).await.unwrap(), owner);
+        refused!(ports.uploads.owner(&other, id).await, IndexError::UploadUnknown);
+        let digest = content("blob").digest;
+        let position = ports.begin_finish(&mine, id, digest).await;
+        ports.uploads.finish(id, &position, digest, 4).await.unwrap();
+        assert_eq!(ports.uploads.owner(&mine, id).await.unwrap(), owner, "a repeated completion asks too");
+    }
+    refused!(ports.uploads.owner(&mine, UploadId::random()).await, IndexError::UploadUnknown);
 }
 
 async fn an_unknown_session_is_said_so(ports: &IndexPorts) {

@@ -188,11 +188,15 @@ pub(crate) async fn cancel(
     Ok(empty(StatusCode::NO_CONTENT, []))
 }
 
-/// The signed `Location` is enough: a token that expires during a push cannot stop it.
+/// The signed `Location` is enough: a token that expires during a push cannot stop it. Without it only who opened the
+/// session may use it, since its id is no secret.
 async fn authorize_session(call: &Call<'_>, repository: &RepositoryName, id: UploadId) -> Result<(), ApiError> {
     let signature = call.query.get("_sig");
     if !signature.is_some_and(|signature| call.gateway.auth.is_session(repository, id, signature)) {
-        call.authorize(repository, Action::Push).await?;
+        let caller = call.authorize(repository, Action::Push).await?;
+        if call.gateway.ports.uploads.owner(repository, id).await? != caller.principal {
+            return Err(IndexError::UploadUnknown.into());
+        }
     }
     Ok(())
 }

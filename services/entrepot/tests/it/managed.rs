@@ -18,6 +18,7 @@ both!(managed:
     p07_delete_is_an_action_of_its_own,
     p27_mount_needs_pull_on_the_source,
     a_signed_location_outlives_its_token,
+    an_upload_belongs_to_who_opened_it,
     p40_catalog,
     a_foreigner_may_do_nothing,
     failed_logins_from_elsewhere_lock_nobody_out,
@@ -236,6 +237,26 @@ fn a_signed_location_outlives_its_token(registry: TestRegistry) {
     let target = format!("/v2/team/app/blobs/{}", blob.digest);
     challenge(&registry.get(&target));
     assert_eq!(alice(&registry, registry.call("GET", &target)).expect(200).body, blob.bytes);
+}
+
+/// Its id stands in headers and logs: it must not let another pusher of the repository in.
+fn an_upload_belongs_to_who_opened_it(registry: TestRegistry) {
+    team(&registry);
+    registry.add_user("bob", PASSWORD, &[("team/app", "pull,push")]);
+    let bob = registry.token(Some(("bob", PASSWORD)), &["repository:team/app:pull,push"]);
+    let opened = alice(&registry, registry.call("POST", "/v2/team/app/blobs/uploads/")).expect(202);
+    let path = opened.location().split_once('?').unwrap().0.to_owned();
+    let blob = content("hers");
+    let complete = completing(&path, &blob.digest);
+    for (method, target) in [("GET", &path), ("PATCH", &path), ("PUT", &complete), ("DELETE", &path)] {
+        let call = registry.call(method, target).bearer(&bob).body(blob.bytes.clone());
+        call.send().error(404, "BLOB_UPLOAD_UNKNOWN");
+    }
+    alice(&registry, registry.call("PATCH", &path).body(blob.bytes.clone())).expect(202);
+    assert_eq!(alice(&registry, registry.call("GET", &path)).expect(204).header("range"), "0-3");
+    for _ in 0..2 {
+        alice(&registry, registry.call("PUT", &complete)).expect(201);
+    }
 }
 
 fn p40_catalog(registry: TestRegistry) {

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use entrepot_core::ports::IndexError;
 use entrepot_core::ports::blobs::WriterPosition;
-use entrepot_core::{Algorithm, Digest, RepositoryName, StorageKey, UploadId};
+use entrepot_core::{Algorithm, Digest, Principal, RepositoryName, StorageKey, UploadId};
 use entrepot_sql::{Transaction, Tx, params};
 
 use crate::column;
@@ -101,6 +101,28 @@ pub(super) async fn is_deserted(tx: &mut dyn Tx, id: UploadId) -> Result<bool, e
         )
         .await?;
     Ok(row.is_some())
+}
+
+/// Who opened a session.
+pub(crate) struct UploadOwner {
+    pub(crate) repository: RepositoryName,
+    pub(crate) id: UploadId,
+}
+
+#[async_trait]
+impl Transaction for UploadOwner {
+    type Output = Principal;
+    type Error = Failure;
+
+    async fn run(&self, tx: &mut dyn Tx) -> Result<Principal, Failure> {
+        let row = tx
+            .query_opt(
+                "SELECT principal FROM upload WHERE id = $1 AND repository = $2",
+                params![&self.id.to_string(), self.repository.as_str()],
+            )
+            .await?;
+        column::get_parsed(&row.ok_or(IndexError::UploadUnknown)?, "principal")
+    }
 }
 
 /// How many bytes of a running session are acknowledged.

@@ -25,6 +25,10 @@ impl UploadIndex for Ports {
         panic!("the session is open")
     }
 
+    async fn owner(&self, _: &RepositoryName, _: UploadId) -> Result<Principal, IndexError> {
+        panic!("nobody asks")
+    }
+
     async fn status(&self, _: &RepositoryName, _: UploadId) -> Result<u64, IndexError> {
         panic!("nobody asks")
     }
