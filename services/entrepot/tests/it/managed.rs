@@ -270,6 +270,12 @@ fn p40_catalog(registry: TestRegistry) {
     registry.add_user("mallory", PASSWORD, &[("mallory/*", "*"), ("team/ap", "*"), ("tea/*", "*")]);
     assert_eq!(catalog("alice").expect(200).json()["repositories"], serde_json::json!(["team/app"]));
     assert_eq!(catalog("mallory").expect(200).json()["repositories"], serde_json::json!([]));
+    registry.add_user("librarian", PASSWORD, &[("library/*", "*")]);
+    let token = registry.token(Some(("librarian", PASSWORD)), &["repository:alpine:*"]);
+    let push = format!("/v2/alpine/blobs/uploads/?digest={}", content("secret").digest);
+    registry.call("POST", &push).bearer(&token).body("secret").send().expect(201);
+    assert_eq!(catalog("librarian").expect(200).json()["repositories"], serde_json::json!(["alpine"]));
+    assert_eq!(catalog("alice").expect(200).json()["repositories"], serde_json::json!(["team/app"]));
     challenge(&registry.get("/v2/_catalog"));
     let anonymous = |registry: &TestRegistry| {
         let token = registry.token(None, &["registry:catalog:*"]);
