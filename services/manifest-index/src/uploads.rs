@@ -73,8 +73,9 @@ impl UploadIndex for Index {
         position: &WriterPosition,
         digest: Digest,
         size: u64,
+        lost: Option<StorageKey>,
     ) -> Result<(), IndexError> {
-        self.write(FinishUpload { id, position: position.clone(), digest, size }, ()).await?
+        self.write(FinishUpload { id, position: position.clone(), digest, size, lost }, ()).await?
     }
 
     async fn release(

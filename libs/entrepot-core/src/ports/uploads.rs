@@ -8,13 +8,20 @@ use crate::ports::blobs::WriterPosition;
 use crate::ports::index::{IndexError, LocatedBlob};
 use crate::principal::Principal;
 use crate::repository::RepositoryName;
+use crate::storage_key::StorageKey;
 use crate::upload::UploadId;
 
 /// What a request to complete an upload found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finish {
     /// The session is this caller's to complete: seal at the position, then [`UploadIndex::finish`].
-    Write(WriterPosition),
+    Write {
+        /// Where to go on.
+        position: WriterPosition,
+        /// The object that stands for the digest so far, whoever pushed it: to be used instead of this
+        /// session's, unless its bytes turn out to be lost. For the ear of the gateway alone.
+        known: Option<LocatedBlob>,
+    },
     /// It was completed before with this digest: a replay after a lost answer.
     Done(Digest),
 }
@@ -73,12 +80,16 @@ pub trait UploadIndex: Send + Sync + 'static {
     ) -> Result<Finish, IndexError>;
 
     /// Completes: the bytes at `position.key` are sealed, have `digest` and `size`.
+    ///
+    /// `lost` is the key of an object that [`Finish::Write`] named and that blob-store does not have, or
+    /// not in full. If it still stands for the digest, these bytes do from now on, in every repository.
     async fn finish(
         &self,
         id: UploadId,
         position: &WriterPosition,
         digest: Digest,
         size: u64,
+        lost: Option<StorageKey>,
     ) -> Result<(), IndexError>;
 
     /// Gives a session back that could not be completed: `keep` reopens it at its saved offset

@@ -94,7 +94,8 @@ impl pb::upload_index_server::UploadIndex for Server {
         let id = parse(&request.upload_id, "upload_id")?;
         let position: WriterPosition = required(request.position, "position")?;
         let digest = required(request.digest, "digest")?;
-        let finished = self.uploads.finish(id, &position, digest, request.size).await;
+        let lost = request.lost_key.map(|key| parse(&key, "lost_key")).transpose()?;
+        let finished = self.uploads.finish(id, &position, digest, request.size, lost).await;
         finished.map_err(|error| to_status(&error))?;
         Ok(Response::new(pb::FinishUploadResponse {}))
     }

@@ -227,8 +227,9 @@ impl UploadIndex for Script {
         position: &WriterPosition,
         digest: Digest,
         size: u64,
+        lost: Option<StorageKey>,
     ) -> Result<(), IndexError> {
-        self.take(format!("finish {id:?} {position:?} {digest:?} {size:?}"))
+        self.take(format!("finish {id:?} {position:?} {digest:?} {size:?} {lost:?}"))
     }
 
     async fn release(

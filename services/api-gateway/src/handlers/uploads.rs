@@ -164,7 +164,13 @@ async fn finish(
         Err(Failed::Index(IndexError::UploadOffset { offset })) => Err(out_of_range(call, session, offset)),
         Err(Failed::Index(error)) => Err(error.into()),
         Err(Failed::Blob(error)) => Err(error.into()),
-        Ok(()) => Ok(()),
+        Ok(lost) => {
+            if let Some(lost) = lost {
+                call.gateway.caches.forget_source(lost);
+                call.gateway.caches.forget_location(session.repository, digest);
+            }
+            Ok(())
+        }
     }
 }
 

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use entrepot_core::ports::blobs::{ByteStream, WriterPosition};
+use entrepot_core::ports::index::LocatedBlob;
 use entrepot_core::ports::uploads::Finish;
 use entrepot_core::ports::{BlobError, BlobStore, IndexError, UploadIndex};
-use entrepot_core::{Digest, RepositoryName, UploadId};
+use entrepot_core::{Digest, RepositoryName, StorageKey, UploadId};
 use entrepot_runtime::telemetry::{Chain, carry};
 
 /// An upload session and what works on it.
@@ -56,26 +57,30 @@ pub(super) struct Completion {
 }
 
 impl Completion {
-    /// Takes the session over, seals its bytes and records them.
+    /// Takes the session over, seals its bytes and records them. Answers the key of lost bytes that they replace.
     ///
     /// In a task of its own: a request is dropped together with its connection, and a session that nobody gives back
     /// would take no chunk until its completion is given up.
-    pub(super) async fn run(self, body: ByteStream) -> Result<(), Failed> {
+    pub(super) async fn run(self, body: ByteStream) -> Result<Option<StorageKey>, Failed> {
         let task = tokio::spawn(carry(async move { self.complete(body).await }));
         // The task neither panics nor is aborted, so this is a runtime that shuts down.
         task.await.unwrap_or_else(|stopped| Err(IndexError::Unavailable(Box::new(stopped)).into()))
     }
 
-    async fn complete(&self, body: ByteStream) -> Result<(), Failed> {
+    async fn complete(&self, body: ByteStream) -> Result<Option<StorageKey>, Failed> {
         let Held { uploads, blobs, repository, id } = &self.held;
-        let position = match uploads.begin_finish(repository, *id, self.offset, self.digest).await? {
-            Finish::Write(position) => position,
+        let (position, known) = match uploads.begin_finish(repository, *id, self.offset, self.digest).await? {
+            Finish::Write { position, known } => (position, known),
             // The first answer was lost; the blob is there.
-            Finish::Done(done) if done == self.digest => return Ok(()),
+            Finish::Done(done) if done == self.digest => return Ok(None),
             Finish::Done(_) => return Err(IndexError::UploadUnknown.into()),
         };
-        match blobs.seal(position.clone(), body, self.digest).await {
-            Ok(size) => Ok(uploads.finish(*id, &position, self.digest, size).await?),
+        let (sealed, lost) = tokio::join!(blobs.seal(position.clone(), body, self.digest), self.lost(known));
+        match sealed {
+            Ok(size) => {
+                uploads.finish(*id, &position, self.digest, size, lost).await?;
+                Ok(lost)
+            }
             Err(BlobError::NotFound) => Err(self.held.lost(&position).await.into()),
             Err(error) => {
                 // Wrong bytes end the session, and so does a cut body whose sender was never told where to go on.
@@ -84,6 +89,23 @@ impl Completion {
                 Err(Failed::Blob(error))
             }
         }
+    }
+}
+
+impl Completion {
+    /// The key of the object that stands for the digest, if its bytes are gone: using it would lose the ones that are
+    /// just being sent too. Looked at while these are stored, so that it takes no time of its own.
+    async fn lost(&self, known: Option<LocatedBlob>) -> Option<StorageKey> {
+        let LocatedBlob { key, size } = known?;
+        let stored = match self.held.blobs.open(key).await {
+            Ok(source) if source.size() == size => return None,
+            Ok(source) => source.size(),
+            Err(BlobError::NotFound) => 0,
+            // Whether they are gone is not known, so they are not.
+            Err(_) => return None,
+        };
+        tracing::error!(blob.digest = %self.digest, blob.key = %key, size, stored, "bytes are lost and pushed again");
+        Some(key)
     }
 }
 

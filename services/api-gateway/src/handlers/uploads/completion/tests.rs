@@ -11,11 +11,16 @@ use tokio::sync::oneshot;
 use super::*;
 
 /// Both ports; tells what is done.
-struct Ports(UnboundedSender<&'static str>);
+struct Ports {
+    told: UnboundedSender<&'static str>,
+    /// What stands for the digest, and what its object is found to be.
+    known: Option<LocatedBlob>,
+    stored: fn() -> Result<BlobSource, BlobError>,
+}
 
 impl Ports {
     fn tell(&self, what: &'static str) {
-        self.0.send(what).unwrap();
+        self.told.send(what).unwrap();
     }
 }
 
@@ -60,11 +65,19 @@ impl UploadIndex for Ports {
             offset: 0,
             state: Bytes::new(),
         };
-        Ok(Finish::Write(position))
+        Ok(Finish::Write { position, known: self.known })
     }
 
-    async fn finish(&self, _: UploadId, _: &WriterPosition, _: Digest, _: u64) -> Result<(), IndexError> {
-        self.tell("finish");
+    async fn finish(
+        &self,
+        _: UploadId,
+        _: &WriterPosition,
+        _: Digest,
+        _: u64,
+        lost: Option<StorageKey>,
+    ) -> Result<(), IndexError> {
+        assert!(lost.is_none() || lost == self.known.map(|blob| blob.key));
+        self.tell(if lost.is_some() { "replace" } else { "finish" });
         Ok(())
     }
 
@@ -89,8 +102,9 @@ impl BlobStore for Ports {
         Ok(0)
     }
 
-    async fn open(&self, _: StorageKey) -> Result<BlobSource, BlobError> {
-        panic!("nothing is read")
+    async fn open(&self, key: StorageKey) -> Result<BlobSource, BlobError> {
+        assert_eq!(Some(key), self.known.map(|blob| blob.key));
+        (self.stored)()
     }
 
     async fn delete(&self, _: StorageKey) -> Result<(), BlobError> {
@@ -102,9 +116,13 @@ impl BlobStore for Ports {
     }
 }
 
-fn completion(resumable: bool) -> (Completion, UnboundedReceiver<&'static str>) {
+fn completion(
+    resumable: bool,
+    known: Option<LocatedBlob>,
+    stored: fn() -> Result<BlobSource, BlobError>,
+) -> (Completion, UnboundedReceiver<&'static str>) {
     let (told, telling) = unbounded_channel();
-    let ports = Arc::new(Ports(told));
+    let ports = Arc::new(Ports { told, known, stored });
     let held = Held {
         uploads: Arc::clone(&ports) as _,
         blobs: ports,
@@ -121,7 +139,7 @@ async fn a_client_that_goes_away_leaves_no_session_behind() {
     for (resumable, last, expected) in
         [(true, Err(BodyError::Cut), "give back"), (false, Err(BodyError::Cut), "end"), (true, Ok(()), "finish")]
     {
-        let (completion, mut telling) = completion(resumable);
+        let (completion, mut telling) = completion(resumable, None, || panic!("nothing is known"));
         let (go_on, gone_on) = oneshot::channel::<()>();
         let end = gone_on.map(move |_| last.map(|()| Bytes::new()));
         let mut request = Box::pin(completion.run(stream::once(end).boxed()));
@@ -133,5 +151,22 @@ async fn a_client_that_goes_away_leaves_no_session_behind() {
         drop(go_on);
         let told = tokio::time::timeout(Duration::from_secs(10), telling.recv()).await;
         assert_eq!(told, Ok(Some(expected)));
+    }
+}
+
+#[tokio::test]
+async fn only_what_is_certainly_lost_is_replaced() {
+    let cases: [(fn() -> Result<BlobSource, BlobError>, bool); 4] = [
+        (|| Ok(BlobSource::Memory(Bytes::from_static(b"blob"))), false),
+        (|| Ok(BlobSource::Memory(Bytes::from_static(b"blo"))), true),
+        (|| Err(BlobError::NotFound), true),
+        (|| Err(BlobError::Unavailable("no answer".into())), false),
+    ];
+    for (stored, lost) in cases {
+        let known = LocatedBlob { key: StorageKey::random(), size: 4 };
+        let (completion, mut telling) = completion(true, Some(known), stored);
+        assert_eq!(completion.run(stream::empty().boxed()).await.unwrap(), lost.then_some(known.key));
+        assert_eq!(telling.recv().await, Some("seal"));
+        assert_eq!(telling.recv().await, Some(if lost { "replace" } else { "finish" }));
     }
 }
