@@ -221,6 +221,10 @@ impl UploadIndex for Registry {
         Ok(FRESH.parse().unwrap())
     }
 
+    async fn owner(&self, repository: &RepositoryName, id: UploadId) -> Result<Principal, IndexError> {
+        self.upload(repository, id, None).map(|_| Principal::User("alice".into()))
+    }
+
     async fn status(&self, repository: &RepositoryName, id: UploadId) -> Result<u64, IndexError> {
         self.upload(repository, id, None).map(|position| position.offset)
     }
@@ -246,10 +250,17 @@ impl UploadIndex for Registry {
         offset: Option<u64>,
         _: Digest,
     ) -> Result<Finish, IndexError> {
-        self.upload(repository, id, offset).map(Finish::Write)
+        self.upload(repository, id, offset).map(|position| Finish::Write { position, known: None })
     }
 
-    async fn finish(&self, _: UploadId, position: &WriterPosition, _: Digest, size: u64) -> Result<(), IndexError> {
+    async fn finish(
+        &self,
+        _: UploadId,
+        position: &WriterPosition,
+        _: Digest,
+        size: u64,
+        _: Option<StorageKey>,
+    ) -> Result<(), IndexError> {
         assert_eq!(self.blobs.open(position.key).await.unwrap().size(), size);
         Ok(())
     }

@@ -19,6 +19,9 @@ use crate::strict_json::{self, StrictJsonError};
 pub const MAX_MANIFEST_BYTES: usize = 4 << 20;
 /// Most descriptors in one manifest.
 pub const MAX_DESCRIPTORS: usize = 10_000;
+/// Most bytes in the keys and values of a manifest's annotations together. Lists of referrers repeat the annotations of
+/// every manifest, so that a few large ones would make a list that clients refuse to read.
+pub const MAX_ANNOTATION_BYTES: usize = 512 << 10;
 
 /// A parsed manifest, index or artifact together with its own bytes.
 #[derive(Clone, Debug)]
@@ -107,6 +110,15 @@ pub enum ManifestError {
     /// Over [`MAX_DESCRIPTORS`].
     #[error("the manifest has more than {MAX_DESCRIPTORS} descriptors")]
     TooManyDescriptors,
+    /// Over [`MAX_ANNOTATION_BYTES`].
+    #[error(
+        "the annotations of the manifest have {size} bytes in keys and values, more than {MAX_ANNOTATION_BYTES}: \
+         put large values into a layer"
+    )]
+    AnnotationsTooLarge {
+        /// What they have.
+        size: usize,
+    },
 }
 
 impl Classify for ManifestError {
@@ -157,6 +169,7 @@ impl Manifest {
         let media_type = document.resolve_type(content_type)?;
         refuse_schema1(&media_type)?;
         document.check(&media_type)?;
+        document.check_annotations()?;
         Ok(Self {
             references: document.references()?,
             artifact_type: document.artifact_type(&media_type),
@@ -200,6 +213,11 @@ impl Document {
             _ => return Ok(()),
         }
         if self.schema_version == Some(2) { Ok(()) } else { Err(ManifestError::SchemaVersion) }
+    }
+
+    fn check_annotations(&self) -> Result<(), ManifestError> {
+        let size = self.annotations.iter().map(|(key, value)| key.len() + value.len()).sum();
+        if size > MAX_ANNOTATION_BYTES { Err(ManifestError::AnnotationsTooLarge { size }) } else { Ok(()) }
     }
 
     fn artifact_type(&self, media_type: &MediaType) -> Option<String> {

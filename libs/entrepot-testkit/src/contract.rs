@@ -81,7 +81,7 @@ impl IndexPorts {
     /// Takes a session over for its completion.
     pub async fn begin_finish(&self, repository: &RepositoryName, id: UploadId, digest: Digest) -> WriterPosition {
         match self.uploads.begin_finish(repository, id, None, digest).await.unwrap() {
-            Finish::Write(position) => position,
+            Finish::Write { position, .. } => position,
             Finish::Done(digest) => panic!("the session is done with {digest}"),
         }
     }
@@ -90,7 +90,7 @@ impl IndexPorts {
     pub async fn push_blob(&self, repository: &RepositoryName, content: &Content) {
         let id = self.open(repository).await;
         let position = self.begin_finish(repository, id, content.digest).await;
-        self.uploads.finish(id, &position, content.digest, content.bytes.len() as u64).await.unwrap();
+        self.uploads.finish(id, &position, content.digest, content.bytes.len() as u64, None).await.unwrap();
     }
 
     /// Pushes a config and one layer, both made from `name`, and answers a manifest of them that is not pushed yet.

@@ -174,6 +174,11 @@ impl Caches {
         }
     }
 
+    /// The bytes under a key are lost.
+    pub(crate) fn forget_source(&self, key: StorageKey) {
+        self.sources.invalidate(&key);
+    }
+
     /// A blob is no longer in a repository. Its open file goes with the location: nothing else leads to it from there.
     pub(crate) fn forget_blob(&self, key: &Key) {
         if let Some(known) = self.locations.get(key) {

@@ -17,6 +17,12 @@ pub const REVIEW_DELAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long a session that is over stays known: a completion whose answer got lost is repeated and answered the same.
 pub const SESSION_MEMORY: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// How long after its last change a completion counts as one that nobody finishes any more.
+///
+/// The request may have died with its process. Longer than a client waits for an answer; a slow one that is still at
+/// work then is fenced off by the epoch, as everywhere.
+pub(crate) const COMPLETION: Duration = Duration::from_secs(10 * 60);
+
 /// A duration as the database counts, in milliseconds; longer than time itself becomes "for ever".
 pub(crate) fn milliseconds(duration: Duration) -> i64 {
     // Half of the range, so that adding it to a date cannot overflow.

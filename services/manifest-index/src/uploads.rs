@@ -14,7 +14,7 @@ use crate::transaction::finish_upload::FinishUpload;
 use crate::transaction::open_upload::OpenUpload;
 use crate::transaction::release_upload::ReleaseUpload;
 use crate::transaction::save_upload::SaveUpload;
-use crate::transaction::session::UploadStatus;
+use crate::transaction::session::{UploadOwner, UploadStatus};
 
 #[async_trait]
 impl UploadIndex for Index {
@@ -34,6 +34,10 @@ impl UploadIndex for Index {
         };
         self.write(open, ()).await?;
         Ok(id)
+    }
+
+    async fn owner(&self, repository: &RepositoryName, id: UploadId) -> Result<Principal, IndexError> {
+        self.read_key(UploadOwner { repository: repository.clone(), id }).await
     }
 
     async fn status(&self, repository: &RepositoryName, id: UploadId) -> Result<u64, IndexError> {
@@ -69,8 +73,9 @@ impl UploadIndex for Index {
         position: &WriterPosition,
         digest: Digest,
         size: u64,
+        lost: Option<StorageKey>,
     ) -> Result<(), IndexError> {
-        self.write(FinishUpload { id, position: position.clone(), digest, size }, ()).await?
+        self.write(FinishUpload { id, position: position.clone(), digest, size, lost }, ()).await?
     }
 
     async fn release(

@@ -161,3 +161,17 @@ proptest! {
         let _ = Manifest::parse(None, Bytes::from(bytes), digest);
     }
 }
+
+#[test]
+fn annotations_have_a_limit() {
+    let annotated = |size: usize| {
+        // Escapes do not count: what is kept is the text.
+        let value = format!("\u{1}{}", "x".repeat(size - "first".len() - "other".len() - 2));
+        parse(&with(image(), "annotations", json!({"first": "1", "other": value})))
+    };
+    assert_eq!(annotated(MAX_ANNOTATION_BYTES).unwrap().annotations.len(), 2);
+    let error = annotated(MAX_ANNOTATION_BYTES + 1).unwrap_err();
+    assert_eq!((error.kind(), error.oci_code()), (ErrorKind::Invalid, OciCode::ManifestInvalid));
+    let said = error.to_string();
+    assert!(said.contains("524289") && said.contains("524288"), "{said}");
+}

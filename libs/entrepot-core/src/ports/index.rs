@@ -55,7 +55,8 @@ pub struct Referrer {
 pub enum Visibility {
     /// All of them.
     All,
-    /// Those whose name equals an entry, or starts with an entry that ends in `/`.
+    /// Those whose name equals an entry, or starts with an entry that ends in `/`. `library/` has the
+    /// names of one component too: they belong to that tenant.
     Only(Vec<String>),
 }
 

@@ -8,13 +8,20 @@ use crate::ports::blobs::WriterPosition;
 use crate::ports::index::{IndexError, LocatedBlob};
 use crate::principal::Principal;
 use crate::repository::RepositoryName;
+use crate::storage_key::StorageKey;
 use crate::upload::UploadId;
 
 /// What a request to complete an upload found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finish {
     /// The session is this caller's to complete: seal at the position, then [`UploadIndex::finish`].
-    Write(WriterPosition),
+    Write {
+        /// Where to go on.
+        position: WriterPosition,
+        /// The object that stands for the digest so far, whoever pushed it: to be used instead of this
+        /// session's, unless its bytes turn out to be lost. For the ear of the gateway alone.
+        known: Option<LocatedBlob>,
+    },
     /// It was completed before with this digest: a replay after a lost answer.
     Done(Digest),
 }
@@ -25,6 +32,8 @@ pub enum Finish {
 /// - A session belongs to one repository; with another repository it is unknown.
 /// - Each `begin_*` raises the epoch, so that an older request of the same session loses: its
 ///   later `save` or `finish` fails with [`IndexError::UploadBusy`].
+/// - No chunk is taken while a session is being completed, unless it has not changed for 10 minutes:
+///   then its completion is given up, and a chunk takes it over at its saved offset.
 /// - `finish` is one transaction: blob row, link with lease, session done. When the bytes of the
 ///   digest are live already, that row is used and the session's own key becomes garbage.
 /// - A completed session stays known as `done` for 24 hours, so that a repeated completion answers
@@ -40,6 +49,10 @@ pub trait UploadIndex: Send + Sync + 'static {
         principal: &Principal,
         algorithm: Algorithm,
     ) -> Result<UploadId, IndexError>;
+
+    /// Who opened the session, also of one that is over. A session belongs to its principal: knowing
+    /// its id gives nobody else a right to it.
+    async fn owner(&self, repository: &RepositoryName, id: UploadId) -> Result<Principal, IndexError>;
 
     /// Bytes acknowledged so far.
     async fn status(&self, repository: &RepositoryName, id: UploadId) -> Result<u64, IndexError>;
@@ -67,12 +80,16 @@ pub trait UploadIndex: Send + Sync + 'static {
     ) -> Result<Finish, IndexError>;
 
     /// Completes: the bytes at `position.key` are sealed, have `digest` and `size`.
+    ///
+    /// `lost` is the key of an object that [`Finish::Write`] named and that blob-store does not have, or
+    /// not in full. If it still stands for the digest, these bytes do from now on, in every repository.
     async fn finish(
         &self,
         id: UploadId,
         position: &WriterPosition,
         digest: Digest,
         size: u64,
+        lost: Option<StorageKey>,
     ) -> Result<(), IndexError>;
 
     /// Gives a session back that could not be completed: `keep` reopens it at its saved offset

@@ -54,6 +54,7 @@ const TABLE: &[(&str, Repeat)] = &[
     ("/entrepot.index.v1.ManifestIndex/ListReferrers", Yes),
     // A session that nobody learnt of holds no byte, and the reaper ends it.
     ("/entrepot.index.v1.UploadIndex/OpenUpload", Yes),
+    ("/entrepot.index.v1.UploadIndex/GetUploadOwner", Yes),
     ("/entrepot.index.v1.UploadIndex/GetUploadStatus", Yes),
     // Each raises the epoch: repeated after a newer request of the session, it would cut that one off.
     ("/entrepot.index.v1.UploadIndex/BeginAppend", No),

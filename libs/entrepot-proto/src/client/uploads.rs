@@ -3,7 +3,7 @@ use bytes::Bytes;
 use entrepot_core::ports::blobs::WriterPosition;
 use entrepot_core::ports::index::IndexError;
 use entrepot_core::ports::uploads::{Finish, UploadIndex};
-use entrepot_core::{Algorithm, Digest, Principal, RepositoryName, UploadId};
+use entrepot_core::{Algorithm, Digest, Principal, RepositoryName, StorageKey, UploadId};
 
 use super::{Connection, Intercepted, Peer};
 use crate::pb::core::v1::DigestAlgorithm;
@@ -45,6 +45,12 @@ impl UploadIndex for UploadIndexGrpcClient {
         };
         let response: pb::OpenUploadResponse = self.peer.unary(self.client().open_upload(request)).await?;
         self.peer.checked(parse(&response.upload_id, "upload_id"))
+    }
+
+    async fn owner(&self, repository: &RepositoryName, id: UploadId) -> Result<Principal, IndexError> {
+        let request = pb::GetUploadOwnerRequest { repository: repository.to_string(), upload_id: id.to_string() };
+        let response: pb::GetUploadOwnerResponse = self.peer.unary(self.client().get_upload_owner(request)).await?;
+        self.peer.checked(required(response.principal, "principal"))
     }
 
     async fn status(&self, repository: &RepositoryName, id: UploadId) -> Result<u64, IndexError> {
@@ -94,12 +100,14 @@ impl UploadIndex for UploadIndexGrpcClient {
         position: &WriterPosition,
         digest: Digest,
         size: u64,
+        lost: Option<StorageKey>,
     ) -> Result<(), IndexError> {
         let request = pb::FinishUploadRequest {
             upload_id: id.to_string(),
             position: Some(position.clone().into()),
             digest: Some(digest.into()),
             size,
+            lost_key: lost.map(|key| key.to_string()),
         };
         let pb::FinishUploadResponse {} = self.peer.unary(self.client().finish_upload(request)).await?;
         Ok(())

@@ -28,6 +28,17 @@ impl pb::upload_index_server::UploadIndex for Server {
         Ok(Response::new(pb::OpenUploadResponse { upload_id: id.to_string() }))
     }
 
+    async fn get_upload_owner(
+        &self,
+        request: Request<pb::GetUploadOwnerRequest>,
+    ) -> Result<Response<pb::GetUploadOwnerResponse>, Status> {
+        let request = request.into_inner();
+        let repository = parse(&request.repository, "repository")?;
+        let id = parse(&request.upload_id, "upload_id")?;
+        let principal = self.uploads.owner(&repository, id).await.map_err(|error| to_status(&error))?;
+        Ok(Response::new(pb::GetUploadOwnerResponse { principal: Some(principal.into()) }))
+    }
+
     async fn get_upload_status(
         &self,
         request: Request<pb::GetUploadStatusRequest>,
@@ -83,7 +94,8 @@ impl pb::upload_index_server::UploadIndex for Server {
         let id = parse(&request.upload_id, "upload_id")?;
         let position: WriterPosition = required(request.position, "position")?;
         let digest = required(request.digest, "digest")?;
-        let finished = self.uploads.finish(id, &position, digest, request.size).await;
+        let lost = request.lost_key.map(|key| parse(&key, "lost_key")).transpose()?;
+        let finished = self.uploads.finish(id, &position, digest, request.size, lost).await;
         finished.map_err(|error| to_status(&error))?;
         Ok(Response::new(pb::FinishUploadResponse {}))
     }

@@ -7,11 +7,11 @@ use crate::pb::index::v1::begin_finish_response::Finish as Wire;
 
 impl From<Finish> for pb::BeginFinishResponse {
     fn from(finish: Finish) -> Self {
-        let finish = match finish {
-            Finish::Write(position) => Wire::Write(position.into()),
-            Finish::Done(digest) => Wire::Done(digest.into()),
+        let (finish, known) = match finish {
+            Finish::Write { position, known } => (Wire::Write(position.into()), known),
+            Finish::Done(digest) => (Wire::Done(digest.into()), None),
         };
-        Self { finish: Some(finish) }
+        Self { finish: Some(finish), known: known.map(Into::into) }
     }
 }
 
@@ -20,7 +20,10 @@ impl TryFrom<pb::BeginFinishResponse> for Finish {
 
     fn try_from(response: pb::BeginFinishResponse) -> Result<Self, WireError> {
         match response.finish.ok_or(WireError("finish"))? {
-            Wire::Write(position) => Ok(Self::Write(position.try_into()?)),
+            Wire::Write(position) => Ok(Self::Write {
+                position: position.try_into()?,
+                known: response.known.map(TryInto::try_into).transpose()?,
+            }),
             Wire::Done(digest) => Ok(Self::Done(digest.try_into()?)),
         }
     }

@@ -190,6 +190,10 @@ impl UploadIndex for Script {
         self.take(format!("open {repository:?} {principal:?} {algorithm:?}"))
     }
 
+    async fn owner(&self, repository: &RepositoryName, id: UploadId) -> Result<Principal, IndexError> {
+        self.take(format!("owner {repository:?} {id:?}"))
+    }
+
     async fn status(&self, repository: &RepositoryName, id: UploadId) -> Result<u64, IndexError> {
         self.take(format!("status {repository:?} {id:?}"))
     }
@@ -223,8 +227,9 @@ impl UploadIndex for Script {
         position: &WriterPosition,
         digest: Digest,
         size: u64,
+        lost: Option<StorageKey>,
     ) -> Result<(), IndexError> {
-        self.take(format!("finish {id:?} {position:?} {digest:?} {size:?}"))
+        self.take(format!("finish {id:?} {position:?} {digest:?} {size:?} {lost:?}"))
     }
 
     async fn release(

@@ -126,13 +126,17 @@ proptest! {
     fn uploads(
         name in repository(), who in principal(), algorithm in algorithm(), id in upload_id(), digest in digest(),
         position in position(), offset in option::of(any::<u64>()), number in any::<u64>(), state in bytes(),
-        keep in any::<bool>(),
+        keep in any::<bool>(), lost in option::of(key()),
     ) {
         run(|script, clients| async move {
             let uploads = &clients.uploads;
             script.answer(index(id));
             assert_eq!(uploads.open(&name, &who, algorithm).await.unwrap(), id);
             assert_eq!(script.last(), format!("open {name:?} {who:?} {algorithm:?}"));
+
+            script.answer(index(who.clone()));
+            assert_eq!(uploads.owner(&name, id).await.unwrap(), who);
+            assert_eq!(script.last(), format!("owner {name:?} {id:?}"));
 
             script.answer(index(number));
             assert_eq!(uploads.status(&name, id).await.unwrap(), number);
@@ -146,15 +150,16 @@ proptest! {
             uploads.save(id, &position, number, state.clone()).await.unwrap();
             assert_eq!(script.last(), format!("save {id:?} {position:?} {number:?} {state:?}"));
 
-            for finish in [Finish::Write(position.clone()), Finish::Done(digest)] {
+            let known = lost.map(|key| LocatedBlob { size: number, key });
+            for finish in [Finish::Write { position: position.clone(), known }, Finish::Done(digest)] {
                 script.answer(index(finish.clone()));
                 assert_eq!(uploads.begin_finish(&name, id, offset, digest).await.unwrap(), finish);
                 assert_eq!(script.last(), format!("begin_finish {name:?} {id:?} {offset:?} {digest:?}"));
             }
 
             script.answer(index(()));
-            uploads.finish(id, &position, digest, number).await.unwrap();
-            assert_eq!(script.last(), format!("finish {id:?} {position:?} {digest:?} {number:?}"));
+            uploads.finish(id, &position, digest, number, lost).await.unwrap();
+            assert_eq!(script.last(), format!("finish {id:?} {position:?} {digest:?} {number:?} {lost:?}"));
 
             script.answer(index(()));
             let held = keep.then_some(7);

@@ -30,6 +30,7 @@ pub async fn all(fresh: impl AsyncFn() -> IndexPorts) {
         what_is_unknown_is_said_so,
         tags_are_listed_bytewise_in_pages,
         repositories_are_listed_as_far_as_visible,
+        names_of_one_component_are_listed_with_their_tenant,
         referrers_are_listed_by_digest_and_type,
         referrers_of_what_is_unknown_are_none,
         many_annotations_end_a_page_early,
@@ -308,6 +309,32 @@ async fn repositories_are_listed_as_far_as_visible(ports: &IndexPorts) {
     );
     assert_eq!(list(&only(&["team/app", "tea", "team", "nowhere/"]), None, 100).await.0, ["team/app"]);
     assert_eq!(list(&only(&["team/app", "zeta"]), None, 1).await, (vec!["team/app".into()], Some("team/app".into())));
+}
+
+/// A right on the tenant `library` is one on `alpine`.
+async fn names_of_one_component_are_listed_with_their_tenant(ports: &IndexPorts) {
+    for name in ["zeta", "library/redis", "alpine", "team/app", "library-x", "busybox"] {
+        ports.image_of(&repository(name), name).await;
+    }
+    let list = async |entries: &[&str], after: Option<&str>, limit| {
+        let visible = Visibility::Only(entries.iter().map(ToString::to_string).collect());
+        let part = ports.manifests.list_repositories(&visible, page(after, limit)).await.unwrap();
+        (part.items.iter().map(ToString::to_string).collect::<Vec<_>>(), part.next)
+    };
+    let all = ["alpine", "busybox", "library-x", "library/redis", "zeta"];
+    assert_eq!(list(&["library/"], None, 100).await, (all.map(str::to_owned).to_vec(), None));
+    let mut walked = vec![];
+    let mut after = None;
+    loop {
+        let (names, next) = list(&["team/", "library/"], after.as_deref(), 2).await;
+        walked.extend(names);
+        after = next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(walked, ["alpine", "busybox", "library-x", "library/redis", "team/app", "zeta"]);
+    assert_eq!(list(&["library/redis", "team/"], None, 100).await.0, ["library/redis", "team/app"]);
 }
 
 async fn referrers_are_listed_by_digest_and_type(ports: &IndexPorts) {

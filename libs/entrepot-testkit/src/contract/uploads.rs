@@ -11,6 +11,7 @@ use futures_util::future::join_all;
 use super::{IndexPorts, page, refused, repository, run, state};
 use crate::builders::{content, content_as};
 
+const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
 /// Runs every case.
@@ -19,6 +20,7 @@ pub async fn all(fresh: impl AsyncFn() -> IndexPorts) {
         fresh,
         a_session_goes_on_where_it_was_saved,
         a_session_belongs_to_one_repository,
+        a_session_knows_its_owner,
         an_unknown_session_is_said_so,
         a_chunk_must_start_where_the_upload_stands,
         an_older_request_can_record_nothing,
@@ -27,10 +29,12 @@ pub async fn all(fresh: impl AsyncFn() -> IndexPorts) {
         a_repeated_completion_answers_the_same_for_a_day,
         no_chunk_is_taken_during_completion,
         a_completion_can_be_taken_over,
+        a_deserted_completion_gives_way_to_a_chunk,
         a_session_given_back_goes_on,
         a_late_give_back_does_not_disturb_a_newer_completion,
         a_cancelled_session_is_over,
         bytes_that_are_there_already_become_garbage,
+        lost_bytes_are_replaced_for_everybody,
         concurrent_completions_of_one_digest_share_its_bytes,
         a_session_alone_makes_no_repository,
     );
@@ -52,7 +56,7 @@ async fn a_session_goes_on_where_it_was_saved(ports: &IndexPorts) {
     let digest = content_as(Algorithm::Sha512, "any").digest;
     let last = ports.begin_finish(&repository, id, digest).await;
     assert_eq!((last.key, last.offset, last.state.clone()), (first.key, 100, state("after 100")));
-    ports.uploads.finish(id, &last, digest, 150).await.unwrap();
+    ports.uploads.finish(id, &last, digest, 150, None).await.unwrap();
     let blob = ports.links.locate(&repository, digest).await.unwrap();
     assert_eq!((blob.key, blob.size), (first.key, 150));
 }
@@ -68,6 +72,20 @@ async fn a_session_belongs_to_one_repository(ports: &IndexPorts) {
     assert_eq!(ports.uploads.status(&mine, id).await.unwrap(), 0);
 }
 
+async fn a_session_knows_its_owner(ports: &IndexPorts) {
+    let (mine, other) = (repository("team/app"), repository("team/other"));
+    for owner in [Principal::Anonymous, Principal::User("ada".into()), Principal::Robot("ci".into())] {
+        let id = ports.uploads.open(&mine, &owner, Algorithm::Sha256).await.unwrap();
+        assert_eq!(ports.uploads.owner(&mine, id).await.unwrap(), owner);
+        refused!(ports.uploads.owner(&other, id).await, IndexError::UploadUnknown);
+        let digest = content("blob").digest;
+        let position = ports.begin_finish(&mine, id, digest).await;
+        ports.uploads.finish(id, &position, digest, 4, None).await.unwrap();
+        assert_eq!(ports.uploads.owner(&mine, id).await.unwrap(), owner, "a repeated completion asks too");
+    }
+    refused!(ports.uploads.owner(&mine, UploadId::random()).await, IndexError::UploadUnknown);
+}
+
 async fn an_unknown_session_is_said_so(ports: &IndexPorts) {
     let repository = repository("team/app");
     let known = ports.open(&repository).await;
@@ -78,7 +96,7 @@ async fn an_unknown_session_is_said_so(ports: &IndexPorts) {
     refused!(ports.uploads.begin_append(&repository, id, None).await, IndexError::UploadUnknown);
     refused!(ports.uploads.save(id, &position, 1, state("")).await, IndexError::UploadUnknown);
     refused!(ports.uploads.begin_finish(&repository, id, None, digest).await, IndexError::UploadUnknown);
-    refused!(ports.uploads.finish(id, &position, digest, 1).await, IndexError::UploadUnknown);
+    refused!(ports.uploads.finish(id, &position, digest, 1, None).await, IndexError::UploadUnknown);
     refused!(ports.uploads.release(&repository, id, None, true).await, IndexError::UploadUnknown);
 }
 
@@ -134,7 +152,7 @@ async fn a_completed_blob_is_in_the_repository(ports: &IndexPorts) {
     let id = ports.open(&repository).await;
     let position = ports.begin_finish(&repository, id, blob.digest).await;
     refused!(ports.links.locate(&repository, blob.digest).await, IndexError::BlobUnknown(_));
-    ports.uploads.finish(id, &position, blob.digest, 4).await.unwrap();
+    ports.uploads.finish(id, &position, blob.digest, 4, None).await.unwrap();
     let located = ports.links.locate(&repository, blob.digest).await.unwrap();
     assert_eq!((located.key, located.size), (position.key, 4));
     assert_eq!(ports.links.stat(&repository, blob.digest).await.unwrap(), located);
@@ -149,9 +167,9 @@ async fn a_repeated_completion_answers_the_same_for_a_day(ports: &IndexPorts) {
     let (digest, other) = (content("blob").digest, content("other").digest);
     let id = ports.open(&repository).await;
     let position = ports.begin_finish(&repository, id, digest).await;
-    ports.uploads.finish(id, &position, digest, 4).await.unwrap();
+    ports.uploads.finish(id, &position, digest, 4, None).await.unwrap();
     for _ in 0..3 {
-        ports.uploads.finish(id, &position, digest, 4).await.unwrap();
+        ports.uploads.finish(id, &position, digest, 4, None).await.unwrap();
         let again = ports.uploads.begin_finish(&repository, id, None, digest).await.unwrap();
         assert_eq!(again, Finish::Done(digest));
         refused!(ports.uploads.begin_finish(&repository, id, None, other).await, IndexError::UploadUnknown);
@@ -174,7 +192,7 @@ async fn no_chunk_is_taken_during_completion(ports: &IndexPorts) {
     assert!(position.epoch > stalled.epoch);
     refused!(ports.uploads.begin_append(&repository, id, None).await, IndexError::UploadBusy);
     refused!(ports.uploads.save(id, &stalled, 3, state("late")).await, IndexError::UploadBusy);
-    ports.uploads.finish(id, &position, digest, 4).await.unwrap();
+    ports.uploads.finish(id, &position, digest, 4, None).await.unwrap();
     refused!(ports.uploads.save(id, &stalled, 3, state("late")).await, IndexError::UploadUnknown);
     assert_eq!(ports.links.locate(&repository, digest).await.unwrap().size, 4);
 }
@@ -186,10 +204,31 @@ async fn a_completion_can_be_taken_over(ports: &IndexPorts) {
     let stalled = ports.begin_finish(&repository, id, digest).await;
     let newer = ports.begin_finish(&repository, id, digest).await;
     assert_eq!(ports.uploads.status(&repository, id).await.unwrap(), 0);
-    refused!(ports.uploads.finish(id, &stalled, digest, 4).await, IndexError::UploadBusy);
-    ports.uploads.finish(id, &newer, digest, 4).await.unwrap();
+    refused!(ports.uploads.finish(id, &stalled, digest, 4, None).await, IndexError::UploadBusy);
+    ports.uploads.finish(id, &newer, digest, 4, None).await.unwrap();
     // The stalled one finds its own purpose fulfilled.
-    ports.uploads.finish(id, &stalled, digest, 4).await.unwrap();
+    ports.uploads.finish(id, &stalled, digest, 4, None).await.unwrap();
+}
+
+/// The process that was completing it is gone and gave nothing back.
+async fn a_deserted_completion_gives_way_to_a_chunk(ports: &IndexPorts) {
+    let repository = repository("team/app");
+    let digest = content("blob").digest;
+    let id = ports.open(&repository).await;
+    let first = ports.uploads.begin_append(&repository, id, None).await.unwrap();
+    ports.uploads.save(id, &first, 5, state("5")).await.unwrap();
+    let deserted = ports.begin_finish(&repository, id, digest).await;
+    ports.clock.advance(9 * MINUTE);
+    refused!(ports.uploads.begin_append(&repository, id, Some(5)).await, IndexError::UploadBusy);
+    ports.clock.advance(2 * MINUTE);
+    let next = ports.uploads.begin_append(&repository, id, Some(5)).await.unwrap();
+    assert_eq!((next.key, next.offset, next.state.clone()), (first.key, 5, state("5")));
+    assert!(next.epoch > deserted.epoch);
+    refused!(ports.uploads.finish(id, &deserted, digest, 9, None).await, IndexError::UploadBusy);
+    ports.uploads.release(&repository, id, Some(deserted.epoch), false).await.unwrap();
+    ports.uploads.save(id, &next, 9, state("9")).await.unwrap();
+    let last = ports.begin_finish(&repository, id, digest).await;
+    ports.uploads.finish(id, &last, digest, 9, None).await.unwrap();
 }
 
 async fn a_session_given_back_goes_on(ports: &IndexPorts) {
@@ -202,11 +241,11 @@ async fn a_session_given_back_goes_on(ports: &IndexPorts) {
     ports.uploads.release(&repository, id, None, true).await.unwrap();
     ports.uploads.release(&repository, id, None, true).await.unwrap();
     let next = ports.uploads.begin_append(&repository, id, Some(5)).await.unwrap();
-    refused!(ports.uploads.finish(id, &broken, digest, 9).await, IndexError::UploadBusy);
+    refused!(ports.uploads.finish(id, &broken, digest, 9, None).await, IndexError::UploadBusy);
     ports.uploads.save(id, &next, 9, state("9")).await.unwrap();
     let last = ports.begin_finish(&repository, id, digest).await;
     assert_eq!((last.key, last.offset, last.state.clone()), (first.key, 9, state("9")));
-    ports.uploads.finish(id, &last, digest, 9).await.unwrap();
+    ports.uploads.finish(id, &last, digest, 9, None).await.unwrap();
 }
 
 async fn a_late_give_back_does_not_disturb_a_newer_completion(ports: &IndexPorts) {
@@ -216,7 +255,7 @@ async fn a_late_give_back_does_not_disturb_a_newer_completion(ports: &IndexPorts
     ports.begin_finish(&repository, id, digest).await;
     let newer = ports.begin_finish(&repository, id, digest).await;
     ports.uploads.release(&repository, id, None, true).await.unwrap();
-    ports.uploads.finish(id, &newer, digest, 4).await.unwrap();
+    ports.uploads.finish(id, &newer, digest, 4, None).await.unwrap();
 }
 
 async fn a_cancelled_session_is_over(ports: &IndexPorts) {
@@ -236,7 +275,7 @@ async fn a_cancelled_session_is_over(ports: &IndexPorts) {
         let garbage = ports.take_garbage(HOUR, HOUR).await;
         assert_eq!(garbage, [(position.key.to_string(), "cancelled-upload".to_owned())]);
         refused!(ports.uploads.save(id, &position, 1, state("late")).await, IndexError::UploadUnknown);
-        refused!(ports.uploads.finish(id, &position, digest, 1).await, IndexError::UploadUnknown);
+        refused!(ports.uploads.finish(id, &position, digest, 1, None).await, IndexError::UploadUnknown);
     }
     refused!(ports.links.locate(&repository, digest).await, IndexError::BlobUnknown(_));
 }
@@ -250,11 +289,44 @@ async fn bytes_that_are_there_already_become_garbage(ports: &IndexPorts) {
         let id = ports.open(&mine).await;
         let position = ports.begin_finish(&mine, id, blob.digest).await;
         assert_ne!(position.key, theirs.key, "the bytes are received whether or not they are known");
-        ports.uploads.finish(id, &position, blob.digest, 4).await.unwrap();
+        ports.uploads.finish(id, &position, blob.digest, 4, None).await.unwrap();
         assert_eq!(ports.links.locate(&mine, blob.digest).await.unwrap(), theirs);
         let garbage = ports.take_garbage(HOUR, HOUR).await;
         assert_eq!(garbage, [(position.key.to_string(), "duplicate".to_owned())], "round {round}");
     }
+}
+
+async fn lost_bytes_are_replaced_for_everybody(ports: &IndexPorts) {
+    let (mine, other) = (repository("team/app"), repository("rival/app"));
+    let blob = content("blob");
+    let begin = async || {
+        let id = ports.open(&mine).await;
+        match ports.uploads.begin_finish(&mine, id, None, blob.digest).await.unwrap() {
+            Finish::Write { position, known } => (id, position, known),
+            Finish::Done(digest) => panic!("the session is done with {digest}"),
+        }
+    };
+    assert_eq!(begin().await.2, None);
+    ports.push_blob(&other, &blob).await;
+    let gone = ports.links.locate(&other, blob.digest).await.unwrap();
+
+    let (id, position, known) = begin().await;
+    assert_eq!(known, Some(gone));
+    for _ in 0..2 {
+        ports.uploads.finish(id, &position, blob.digest, 4, Some(gone.key)).await.unwrap();
+    }
+    for repository in [&mine, &other] {
+        let located = ports.links.stat(repository, blob.digest).await.unwrap();
+        assert_eq!((located.key, located.size), (position.key, 4), "{repository}");
+    }
+    assert_eq!(ports.take_garbage(HOUR, HOUR).await, [], "a push hands out no key that a row still names");
+
+    // Found lost by another completion too, which comes later: it was replaced, and what replaced it is used.
+    let (id, late, known) = begin().await;
+    assert_eq!(known.map(|blob| blob.key), Some(position.key));
+    ports.uploads.finish(id, &late, blob.digest, 4, Some(gone.key)).await.unwrap();
+    assert_eq!(ports.links.locate(&mine, blob.digest).await.unwrap().key, position.key);
+    assert_eq!(ports.take_garbage(HOUR, HOUR).await, [(late.key.to_string(), "duplicate".to_owned())]);
 }
 
 async fn concurrent_completions_of_one_digest_share_its_bytes(ports: &IndexPorts) {
@@ -265,7 +337,7 @@ async fn concurrent_completions_of_one_digest_share_its_bytes(ports: &IndexPorts
             let repository = repository(&format!("team/app{}", n % 3));
             let id = ports.open(&repository).await;
             let position = ports.begin_finish(&repository, id, digest).await;
-            ports.uploads.finish(id, &position, digest, 4).await.unwrap();
+            ports.uploads.finish(id, &position, digest, 4, None).await.unwrap();
             position.key.to_string()
         }
     }))

@@ -1,15 +1,19 @@
 //! `/v2/<name>/blobs/uploads/…`: the gateway conducts, index and blob-store never call each other.
 
+mod completion;
+
+use std::sync::Arc;
+
 use axum::body::Body;
 use entrepot_core::content_range::ContentRange;
-use entrepot_core::ports::blobs::{ByteStream, WriterPosition};
+use entrepot_core::ports::blobs::ByteStream;
 use entrepot_core::ports::notices::Notice;
-use entrepot_core::ports::uploads::Finish;
 use entrepot_core::ports::{BlobError, IndexError};
 use entrepot_core::{Action, Algorithm, Digest, RepositoryName, Resource, UploadId};
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, LOCATION, RANGE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
+use self::completion::{Completion, Failed, Held};
 use super::{CONTENT_DIGEST, Call, UPLOAD_UUID, empty};
 use crate::auth::Caller;
 use crate::error::ApiError;
@@ -103,7 +107,7 @@ pub(crate) async fn patch(
     let body = body::stream(request, range.map(|range| range.length));
     let appended = match call.gateway.ports.blobs.append(position.clone(), body).await {
         Ok(appended) => appended,
-        Err(BlobError::NotFound) => return Err(lost(call, session, &position).await),
+        Err(BlobError::NotFound) => return Err(held(call, session).lost(&position).await.into()),
         Err(error) => return Err(error.into()),
     };
     uploads.save(id, &position, appended.offset, appended.state).await?;
@@ -142,6 +146,18 @@ struct Session<'a> {
     id: UploadId,
 }
 
+fn held(call: &Call<'_>, session: Session<'_>) -> Held {
+    let ports = &call.gateway.ports;
+    let Session { repository, id } = session;
+    Held {
+        uploads: Arc::clone(&ports.uploads),
+        blobs: Arc::clone(&ports.blobs),
+        notices: Arc::clone(&ports.notices),
+        repository: repository.clone(),
+        id,
+    }
+}
+
 async fn finish(
     call: &Call<'_>,
     session: Session<'_>,
@@ -150,43 +166,19 @@ async fn finish(
     body: ByteStream,
     resumable: bool,
 ) -> Result<(), ApiError> {
-    let Session { repository, id } = session;
-    let uploads = &call.gateway.ports.uploads;
-    let position = match uploads.begin_finish(repository, id, offset, digest).await {
-        Ok(Finish::Write(position)) => position,
-        // The first answer was lost; the blob is there.
-        Ok(Finish::Done(done)) if done == digest => return Ok(()),
-        Ok(Finish::Done(_)) => return Err(IndexError::UploadUnknown.into()),
-        Err(IndexError::UploadOffset { offset }) => return Err(out_of_range(call, session, offset)),
-        Err(error) => return Err(error.into()),
-    };
-    match call.gateway.ports.blobs.seal(position.clone(), body, digest).await {
-        Ok(size) => Ok(uploads.finish(id, &position, digest, size).await?),
-        Err(BlobError::NotFound) => Err(lost(call, session, &position).await),
-        Err(error) => {
-            // Wrong bytes end the session, and so does a cut body whose sender was never told where to go on.
-            let keep = resumable && !matches!(error, BlobError::DigestMismatch { .. });
-            release(call, session, &position, keep).await;
-            Err(error.into())
+    let completion = Completion { held: held(call, session), offset, digest, resumable };
+    match completion.run(body).await {
+        Err(Failed::Index(IndexError::UploadOffset { offset })) => Err(out_of_range(call, session, offset)),
+        Err(Failed::Index(error)) => Err(error.into()),
+        Err(Failed::Blob(error)) => Err(error.into()),
+        Ok(lost) => {
+            if let Some(lost) = lost {
+                call.gateway.caches.forget_source(lost);
+                call.gateway.caches.forget_blob(&(session.repository.clone(), digest));
+            }
+            Ok(())
         }
     }
-}
-
-/// Gives the session back after a request that failed; what a newer request has taken over stays its own.
-async fn release(call: &Call<'_>, session: Session<'_>, position: &WriterPosition, keep: bool) {
-    let Session { repository, id } = session;
-    if let Err(error) = call.gateway.ports.uploads.release(repository, id, Some(position.epoch), keep).await {
-        let error = entrepot_runtime::telemetry::Chain(&error);
-        tracing::warn!(%error, upload.id = %id, "a failed upload could not be released");
-    } else if !keep {
-        call.gateway.ports.notices.publish(Notice::GarbageQueued);
-    }
-}
-
-/// The acknowledged bytes are gone (the disk failed to keep them): nothing is left to go on from.
-async fn lost(call: &Call<'_>, session: Session<'_>, position: &WriterPosition) -> ApiError {
-    release(call, session, position, false).await;
-    IndexError::UploadUnknown.into()
 }
 
 pub(crate) async fn status(
@@ -210,11 +202,15 @@ pub(crate) async fn cancel(
     Ok(empty(StatusCode::NO_CONTENT, []))
 }
 
-/// The signed `Location` is enough: a token that expires during a push cannot stop it.
+/// The signed `Location` is enough: a token that expires during a push cannot stop it. Without it only who opened the
+/// session may use it, since its id is no secret.
 async fn authorize_session(call: &Call<'_>, repository: &RepositoryName, id: UploadId) -> Result<(), ApiError> {
     let signature = call.query.get("_sig");
     if !signature.is_some_and(|signature| call.gateway.auth.is_session(repository, id, signature)) {
-        call.authorize(repository, Action::Push).await?;
+        let caller = call.authorize(repository, Action::Push).await?;
+        if call.gateway.ports.uploads.owner(repository, id).await? != caller.principal {
+            return Err(IndexError::UploadUnknown.into());
+        }
     }
     Ok(())
 }

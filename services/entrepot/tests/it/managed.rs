@@ -18,6 +18,7 @@ both!(managed:
     p07_delete_is_an_action_of_its_own,
     p27_mount_needs_pull_on_the_source,
     a_signed_location_outlives_its_token,
+    an_upload_belongs_to_who_opened_it,
     p40_catalog,
     a_foreigner_may_do_nothing,
     failed_logins_from_elsewhere_lock_nobody_out,
@@ -238,6 +239,26 @@ fn a_signed_location_outlives_its_token(registry: TestRegistry) {
     assert_eq!(alice(&registry, registry.call("GET", &target)).expect(200).body, blob.bytes);
 }
 
+/// Its id stands in headers and logs: it must not let another pusher of the repository in.
+fn an_upload_belongs_to_who_opened_it(registry: TestRegistry) {
+    team(&registry);
+    registry.add_user("bob", PASSWORD, &[("team/app", "pull,push")]);
+    let bob = registry.token(Some(("bob", PASSWORD)), &["repository:team/app:pull,push"]);
+    let opened = alice(&registry, registry.call("POST", "/v2/team/app/blobs/uploads/")).expect(202);
+    let path = opened.location().split_once('?').unwrap().0.to_owned();
+    let blob = content("hers");
+    let complete = completing(&path, &blob.digest);
+    for (method, target) in [("GET", &path), ("PATCH", &path), ("PUT", &complete), ("DELETE", &path)] {
+        let call = registry.call(method, target).bearer(&bob).body(blob.bytes.clone());
+        call.send().error(404, "BLOB_UPLOAD_UNKNOWN");
+    }
+    alice(&registry, registry.call("PATCH", &path).body(blob.bytes.clone())).expect(202);
+    assert_eq!(alice(&registry, registry.call("GET", &path)).expect(204).header("range"), "0-3");
+    for _ in 0..2 {
+        alice(&registry, registry.call("PUT", &complete)).expect(201);
+    }
+}
+
 fn p40_catalog(registry: TestRegistry) {
     team(&registry);
     registry.add_user("admin", PASSWORD, &[("*", "*")]);
@@ -249,6 +270,12 @@ fn p40_catalog(registry: TestRegistry) {
     registry.add_user("mallory", PASSWORD, &[("mallory/*", "*"), ("team/ap", "*"), ("tea/*", "*")]);
     assert_eq!(catalog("alice").expect(200).json()["repositories"], serde_json::json!(["team/app"]));
     assert_eq!(catalog("mallory").expect(200).json()["repositories"], serde_json::json!([]));
+    registry.add_user("librarian", PASSWORD, &[("library/*", "*")]);
+    let token = registry.token(Some(("librarian", PASSWORD)), &["repository:alpine:*"]);
+    let push = format!("/v2/alpine/blobs/uploads/?digest={}", content("secret").digest);
+    registry.call("POST", &push).bearer(&token).body("secret").send().expect(201);
+    assert_eq!(catalog("librarian").expect(200).json()["repositories"], serde_json::json!(["alpine"]));
+    assert_eq!(catalog("alice").expect(200).json()["repositories"], serde_json::json!(["team/app"]));
     challenge(&registry.get("/v2/_catalog"));
     let anonymous = |registry: &TestRegistry| {
         let token = registry.token(None, &["registry:catalog:*"]);

@@ -24,6 +24,7 @@ both!(open:
     the_range_of_a_chunk_must_fit_its_length,
     a_session_belongs_to_its_repository,
     completing_takes_a_digest,
+    lost_bytes_are_pushed_again,
 );
 
 fn p23_post_then_put_of_the_whole_blob(registry: TestRegistry) {
@@ -242,4 +243,27 @@ fn completing_takes_a_digest(registry: TestRegistry) {
     registry.call("PUT", &format!("{location}&digest=nonsense")).body("x").send().error(400, "DIGEST_INVALID");
     let blob = content("x");
     registry.call("PUT", &completing(&location, &blob.digest)).body("x").send().expect(201);
+}
+
+/// A disk lost them, or the database is newer than they are: the answer 201 must be true all the same.
+fn lost_bytes_are_pushed_again(registry: TestRegistry) {
+    for cut in [None, Some(2)] {
+        let blob = content(&format!("lost {cut:?}"));
+        push_blob(&registry, "team/app", &blob);
+        push_blob(&registry, "rival/app", &blob);
+        let size = blob.bytes.len() as u64;
+        for (path, _) in registry.stored_files().iter().filter(|(_, stored)| *stored == size) {
+            let path = registry.data_dir().join("blobs").join(path);
+            match cut {
+                None => std::fs::remove_file(path).unwrap(),
+                Some(left) => std::fs::File::options().write(true).open(path).unwrap().set_len(left).unwrap(),
+            }
+        }
+        let location = open_upload(&registry, "team/app");
+        let complete = completing(&location, &blob.digest);
+        registry.call("PUT", &complete).body(blob.bytes.clone()).send().expect(201);
+        for repository in ["team/app", "rival/app"] {
+            assert_blob(&registry, repository, &blob.digest, &blob.bytes);
+        }
+    }
 }

@@ -55,8 +55,10 @@ async fn a_removal_in_doubt_that_finds_nothing_has_succeeded() {
 
 async fn finalizing(index: &Index, repository: &RepositoryName, digest: Digest) -> (UploadId, FinishUpload) {
     let id = index.open(repository, &Principal::Anonymous, Algorithm::Sha256).await.unwrap();
-    let Finish::Write(position) = index.begin_finish(repository, id, None, digest).await.unwrap() else { panic!() };
-    (id, FinishUpload { id, position, digest, size: 1 })
+    let Finish::Write { position, .. } = index.begin_finish(repository, id, None, digest).await.unwrap() else {
+        panic!()
+    };
+    (id, FinishUpload { id, position, digest, size: 1, lost: None })
 }
 
 /// What [`Index::settle`] rests on: a body that runs after it was committed answers the same.

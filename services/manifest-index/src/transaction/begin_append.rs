@@ -10,6 +10,7 @@ use crate::error::Failure;
 /// Takes a session over for an append: from now on an older request of it can record nothing.
 ///
 /// A session being completed is refused: a chunk that arrived then would change bytes after their digest was checked.
+/// Once nobody can be completing it any more it goes on where it was saved, and that completion can record nothing.
 pub(crate) struct BeginAppend {
     pub(crate) repository: RepositoryName,
     pub(crate) id: UploadId,
@@ -25,13 +26,14 @@ impl Transaction for BeginAppend {
         let mut session = session::hold_of(tx, &self.repository, self.id).await?;
         match session.state {
             State::Open => {}
+            State::Finalizing if session::is_deserted(tx, self.id).await? => {}
             State::Finalizing => return Err(IndexError::UploadBusy.into()),
             State::Done | State::Dead => return Err(IndexError::UploadUnknown.into()),
         }
         session.check_offset(self.offset)?;
         session.epoch += 1;
         tx.execute(
-            "UPDATE upload SET epoch = $2, digest = NULL, updated_at = {now} WHERE id = $1",
+            "UPDATE upload SET state = 'open', epoch = $2, digest = NULL, updated_at = {now} WHERE id = $1",
             params![&self.id.to_string(), Param::unsigned(session.epoch)?],
         )
         .await?;

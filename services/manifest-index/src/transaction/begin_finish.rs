@@ -4,6 +4,7 @@ use entrepot_core::ports::uploads::Finish;
 use entrepot_core::{Digest, RepositoryName, UploadId};
 use entrepot_sql::{Param, Transaction, Tx, params};
 
+use super::locate_blob::located;
 use super::session::{self, State};
 use crate::column;
 use crate::error::Failure;
@@ -29,12 +30,16 @@ impl Transaction for BeginFinish {
             (State::Done | State::Dead, _) => return Err(IndexError::UploadUnknown.into()),
         }
         session.check_offset(self.offset)?;
+        let digest = column::digest(&self.digest);
+        let known =
+            tx.query_opt("SELECT size, key FROM blob WHERE digest = $1 AND state = 'live'", params![&digest]).await?;
+        let known = known.as_ref().map(located).transpose()?;
         session.epoch += 1;
         tx.execute(
             "UPDATE upload SET state = 'finalizing', epoch = $2, digest = $3, updated_at = {now} WHERE id = $1",
-            params![&self.id.to_string(), Param::unsigned(session.epoch)?, &column::digest(&self.digest)],
+            params![&self.id.to_string(), Param::unsigned(session.epoch)?, &digest],
         )
         .await?;
-        Ok(Finish::Write(session.position()))
+        Ok(Finish::Write { position: session.position(), known })
     }
 }

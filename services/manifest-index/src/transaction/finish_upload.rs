@@ -5,7 +5,7 @@ use entrepot_core::{Digest, StorageKey, UploadId};
 use entrepot_sql::{Param, SqlError, Transaction, Tx, params};
 
 use super::session::{self, Session, State};
-use super::{link, orphan};
+use super::{link, orphan, review};
 use crate::column;
 use crate::error::Failure;
 use crate::repository;
@@ -13,12 +13,14 @@ use crate::repository;
 /// Completes a session: blob row, link with its lease, session done, all at once.
 ///
 /// Where the digest is live already, that row is used and the bytes just written are garbage: the answer, the work
-/// and the time are the same whether or not somebody else had them.
+/// and the time are the same whether or not somebody else had them. Unless that row's bytes are lost: then these replace
+/// it for everybody.
 pub(crate) struct FinishUpload {
     pub(crate) id: UploadId,
     pub(crate) position: WriterPosition,
     pub(crate) digest: Digest,
     pub(crate) size: u64,
+    pub(crate) lost: Option<StorageKey>,
 }
 
 #[async_trait]
@@ -42,8 +44,13 @@ impl Transaction for FinishUpload {
             State::Open | State::Finalizing => {}
         }
         let digest = column::digest(&self.digest);
-        let blob = self.blob(tx, &digest, session.key).await?;
         let repository = repository::ensure(tx, &session.repository).await?;
+        let lost = self.condemn_lost(tx, &digest).await?;
+        let blob = self.blob(tx, &digest, session.key).await?;
+        if let Some(lost) = lost {
+            tx.execute("UPDATE link SET blob = $1 WHERE blob = $2", params![blob, lost]).await?;
+            review::enqueue(tx, repository, review::Kind::Blob, &digest).await?;
+        }
         link::confirm(tx, repository, &digest, blob).await?;
         tx.execute(
             "UPDATE upload SET state = 'done', size = $2, writer_state = $3, updated_at = {now} WHERE id = $1",
@@ -60,6 +67,19 @@ impl FinishUpload {
         session.epoch == self.position.epoch
             && session.size == self.position.offset
             && session.digest == Some(self.digest)
+    }
+
+    /// The row whose bytes are lost, if it still stands for the digest. It stands for nothing from now on.
+    async fn condemn_lost(&self, tx: &mut dyn Tx, digest: &[u8]) -> Result<Option<i64>, SqlError> {
+        let Some(lost) = self.lost else { return Ok(None) };
+        let row = tx
+            .query_opt(
+                "UPDATE blob SET state = 'condemned', since = {now}
+                 WHERE digest = $1 AND key = $2 AND state = 'live' RETURNING id",
+                params![digest, &lost.to_string()],
+            )
+            .await?;
+        row.map(|row| row.get("id")).transpose()
     }
 
     /// The live blob of the digest: the one there is, else one made of this session's bytes.

@@ -1,6 +1,6 @@
 use async_trait::async_trait;
 use entrepot_core::ports::index::Visibility;
-use entrepot_core::{Page, PageOf, RepositoryName};
+use entrepot_core::{Page, PageOf, RepositoryName, TenantName};
 use entrepot_sql::{Transaction, Tx, params};
 
 use super::{one_more, page_of};
@@ -42,7 +42,38 @@ impl Transaction for ListRepositories {
                 names.push(column::get_parsed(row, "name")?);
             }
         }
+        if self.sees_library() {
+            self.add_library(tx, &start, &mut names).await?;
+        }
         Ok(page_of(names, self.page.limit, |name: &RepositoryName| name.as_str().to_owned()))
+    }
+}
+
+impl ListRepositories {
+    fn sees_library(&self) -> bool {
+        match &self.visibility {
+            Visibility::All => false,
+            Visibility::Only(entries) => {
+                entries.iter().any(|entry| entry.strip_suffix('/') == Some(TenantName::LIBRARY))
+            }
+        }
+    }
+
+    /// Adds the repositories of the tenant whose names are no range: those of one component lie among all others.
+    async fn add_library(&self, tx: &mut dyn Tx, start: &str, names: &mut Vec<RepositoryName>) -> Result<(), Failure> {
+        let rows = tx
+            .query(
+                "SELECT repository.name FROM tenant JOIN repository ON repository.tenant = tenant.id
+                 WHERE tenant.name = $1 AND repository.name >= $2 ORDER BY repository.name LIMIT $3",
+                params![TenantName::LIBRARY, start, one_more(self.page.limit)],
+            )
+            .await?;
+        for row in &rows {
+            names.push(column::get_parsed(row, "name")?);
+        }
+        names.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
+        names.dedup();
+        Ok(())
     }
 }
 

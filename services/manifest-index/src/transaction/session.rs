@@ -4,11 +4,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use entrepot_core::ports::IndexError;
 use entrepot_core::ports::blobs::WriterPosition;
-use entrepot_core::{Algorithm, Digest, RepositoryName, StorageKey, UploadId};
+use entrepot_core::{Algorithm, Digest, Principal, RepositoryName, StorageKey, UploadId};
 use entrepot_sql::{Transaction, Tx, params};
 
 use crate::column;
 use crate::error::{Failure, Malformed};
+use crate::retention::{COMPLETION, milliseconds};
 
 /// Where a session stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +90,39 @@ pub(super) async fn hold(tx: &mut dyn Tx, id: UploadId) -> Result<Option<Session
 pub(super) async fn hold_of(tx: &mut dyn Tx, repository: &RepositoryName, id: UploadId) -> Result<Session, Failure> {
     let session = hold(tx, id).await?.filter(|session| session.repository == *repository);
     Ok(session.ok_or(IndexError::UploadUnknown)?)
+}
+
+/// True when a session that is held and being completed has not changed for so long that its completion is given up.
+pub(super) async fn is_deserted(tx: &mut dyn Tx, id: UploadId) -> Result<bool, entrepot_sql::SqlError> {
+    let row = tx
+        .query_opt(
+            "SELECT id FROM upload WHERE id = $1 AND updated_at < {now} - $2",
+            params![&id.to_string(), milliseconds(COMPLETION)],
+        )
+        .await?;
+    Ok(row.is_some())
+}
+
+/// Who opened a session.
+pub(crate) struct UploadOwner {
+    pub(crate) repository: RepositoryName,
+    pub(crate) id: UploadId,
+}
+
+#[async_trait]
+impl Transaction for UploadOwner {
+    type Output = Principal;
+    type Error = Failure;
+
+    async fn run(&self, tx: &mut dyn Tx) -> Result<Principal, Failure> {
+        let row = tx
+            .query_opt(
+                "SELECT principal FROM upload WHERE id = $1 AND repository = $2",
+                params![&self.id.to_string(), self.repository.as_str()],
+            )
+            .await?;
+        column::get_parsed(&row.ok_or(IndexError::UploadUnknown)?, "principal")
+    }
 }
 
 /// How many bytes of a running session are acknowledged.

@@ -80,7 +80,7 @@ async fn r2_a_blob_is_born_with_its_link_and_lease() {
         let blob = content(&n.to_string());
         let id = ports.open(&repository).await;
         let position = ports.begin_finish(&repository, id, blob.digest).await;
-        let finish = ports.uploads.finish(id, &position, blob.digest, 2);
+        let finish = ports.uploads.finish(id, &position, blob.digest, 2, None);
         let (finished, collected) = race(n % 2 == 0, finish, collect(&database)).await;
         finished.unwrap();
         assert_eq!(collected, [""; 0]);
@@ -256,7 +256,7 @@ async fn r12_a_chunk_and_a_completion_never_both_count() {
                 Err(_) => Err(IndexError::UploadBusy),
             }
         };
-        let finished = ports.uploads.finish(id, &finish, blob.digest, 2);
+        let finished = ports.uploads.finish(id, &finish, blob.digest, 2, None);
         let (saved, finished) = race(n / 2 % 2 == 0, saved, finished).await;
         finished.unwrap();
         assert!(saved.is_err(), "a chunk was recorded in a session being completed");
@@ -318,7 +318,7 @@ async fn bytes_written_after_the_end_of_a_session_are_found() {
         let first = ports.garbage.lease(10, HOUR, HOUR).await.unwrap();
         // The worker has deleted; now the stalled request writes, and finds out.
         let late = if finishing {
-            ports.uploads.finish(id, &position, digest, 2).await
+            ports.uploads.finish(id, &position, digest, 2, None).await
         } else {
             ports.uploads.save(id, &position, 2, "late".into()).await
         };

@@ -165,3 +165,22 @@ async fn a_closed_database_is_unavailable() {
     ];
     assert_eq!(kinds, [ErrorKind::Unavailable; 2]);
 }
+
+/// The row of lost bytes stands for nothing from then on, and collection finds it through its review.
+#[tokio::test]
+async fn replaced_bytes_are_left_to_collection() {
+    let (ports, database) = fresh_with_database().await;
+    let (mine, other) = (repository("team/app"), repository("rival/app"));
+    let blob = content("blob");
+    ports.push_blob(&other, &blob).await;
+    let gone = ports.links.locate(&other, blob.digest).await.unwrap().key;
+    database.write(Query("DELETE FROM gc_review")).await.unwrap();
+    let id = ports.open(&mine).await;
+    let position = ports.begin_finish(&mine, id, blob.digest).await;
+    ports.uploads.finish(id, &position, blob.digest, 4, Some(gone)).await.unwrap();
+    assert_eq!(reviews(&database, &[("blob", blob.digest)]).await, ["blob blob", "link blob"]);
+    let rows = database.read(Query("SELECT key, state FROM blob ORDER BY state")).await.unwrap();
+    let rows: Vec<_> =
+        rows.iter().map(|row| (row.get::<&str>("key").unwrap(), row.get::<&str>("state").unwrap())).collect();
+    assert_eq!(rows, [(gone.to_string().as_str(), "condemned"), (position.key.to_string().as_str(), "live")]);
+}
