@@ -4,10 +4,10 @@
 //! | a client that… | is cut after |
 //! |---|---|
 //! | does not finish its TLS handshake | [`ServeOptions::handshake_timeout`] |
-//! | does not finish its request head | [`ServeOptions::header_timeout`] |
-//! | sends nothing between requests | [`ServeOptions::keep_alive`] |
+//! | does not finish its request head | [`ServeOptions::header_timeout`]; over HTTP/2 as if it sent nothing |
+//! | sends nothing between requests | [`ServeOptions::keep_alive`], whether it answers pings or not |
 //! | sends a request body slower than 1 KiB/s | [`ServeOptions::body_stall`] |
-//! | does not take its response | [`ServeOptions::write_stall`] |
+//! | does not take its response | [`ServeOptions::write_stall`]; over HTTP/2 the stream alone is reset if it is the stream's window that is full |
 //!
 //! There is no limit on the time of a whole request: a large layer over a slow line is not an error.
 //!
@@ -17,9 +17,11 @@
 mod accept;
 mod body;
 mod connection;
+mod idle;
 mod io;
 mod options;
 mod request;
+mod stall;
 
 use std::net::SocketAddr;
 

@@ -214,9 +214,10 @@ impl Authenticator {
     fn refuse(&self, parts: &Parts, caller: &Caller, scope: &Scope, action: Action) -> ApiError {
         let message = format!("{} may not {} {}", caller.principal, action.as_str(), subject(&scope.resource));
         if caller.principal == Principal::Anonymous || !is_denied(caller, scope) {
-            return self.challenges.refuse(parts, from_ref(scope), &message, Some("insufficient_scope"));
+            let refused = self.challenges.refuse(parts, from_ref(scope), &message, Some("insufficient_scope"));
+            return refused.with_principal(&caller.principal);
         }
-        ApiError::new(ErrorKind::Denied, OciCode::Denied, message)
+        ApiError::new(ErrorKind::Denied, OciCode::Denied, message).with_principal(&caller.principal)
     }
 }
 

@@ -3,14 +3,15 @@
 use std::error::Error;
 
 use axum::body::{Body, BodyDataStream};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use entrepot_core::ports::BlobError;
 use entrepot_core::ports::blobs::{BodyError, ByteStream};
 use entrepot_runtime::BoxError;
 use entrepot_runtime::serve::RequestBodyError;
 use futures_util::{Stream, StreamExt, stream};
-use http_body_util::BodyExt;
 
 use crate::error::ApiError;
+use crate::room::Share;
 
 /// The body as a stream of bytes that must add up to `announced`, when that is known.
 ///
@@ -41,13 +42,25 @@ fn exactly(
     })
 }
 
-/// Reads a whole body of at most `limit` bytes.
-pub(crate) async fn read(body: Body, limit: usize, too_large: impl FnOnce() -> ApiError) -> Result<Bytes, ApiError> {
-    match http_body_util::Limited::new(body, limit).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
-        Err(error) => Err(entrepot_core::ports::BlobError::Body(broken(error)).into()),
+/// Reads a whole body of at most `limit` bytes, as far as there is `room`.
+pub(crate) async fn read(
+    body: Body,
+    limit: usize,
+    room: &mut Share,
+    too_large: impl FnOnce() -> ApiError,
+) -> Result<Bytes, ApiError> {
+    let mut chunks = body.into_data_stream();
+    let mut whole = BytesMut::new();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|error| BlobError::Body(broken(error.into_inner())))?;
+        let length = whole.len() + chunk.len();
+        if length > limit {
+            return Err(too_large());
+        }
+        room.grow(length).await?;
+        whole.extend_from_slice(&chunk);
     }
+    Ok(whole.freeze())
 }
 
 /// A client that is still there is told that it was too slow.

@@ -10,7 +10,7 @@ use entrepot_core::error::Classify;
 use entrepot_core::manifest::ManifestError;
 use entrepot_core::ports::{AuthError, BlobError, IndexError};
 use entrepot_core::reference::ReferenceError;
-use entrepot_core::{ErrorKind, OciCode};
+use entrepot_core::{ErrorKind, OciCode, Principal, RepositoryName};
 use entrepot_runtime::telemetry;
 use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
@@ -33,11 +33,13 @@ struct Answer {
     message: String,
     detail: serde_json::Value,
     headers: HeaderMap,
+    principal: Option<Principal>,
 }
 
 impl ApiError {
     pub(crate) fn new(kind: ErrorKind, code: OciCode, message: impl Into<String>) -> Self {
-        Self(Box::new(Answer { kind, code, message: message.into(), detail: json!({}), headers: HeaderMap::new() }))
+        let (message, detail, headers) = (message.into(), json!({}), HeaderMap::new());
+        Self(Box::new(Answer { kind, code, message, detail, headers, principal: None }))
     }
 
     #[cfg(test)]
@@ -56,6 +58,29 @@ impl ApiError {
     pub(crate) fn with_detail(mut self, key: &str, value: impl Into<serde_json::Value>) -> Self {
         self.0.detail[key] = value.into();
         self
+    }
+
+    /// Who was refused, for the log.
+    pub(crate) fn with_principal(mut self, principal: &Principal) -> Self {
+        self.0.principal = Some(principal.clone());
+        self
+    }
+
+    /// One line about what was refused to somebody: not to a client that has only not logged in yet.
+    pub(crate) fn log_denial(&self, repository: Option<&RepositoryName>, has_credentials: bool) {
+        let is_denial = match self.0.kind {
+            ErrorKind::Denied | ErrorKind::TooManyRequests => true,
+            ErrorKind::Unauthenticated => has_credentials,
+            _ => false,
+        };
+        if !is_denial {
+            return;
+        }
+        trace_this();
+        let repository = repository.map(RepositoryName::as_str);
+        let principal = self.0.principal.as_ref().map(tracing::field::display);
+        let (status, reason) = (self.0.kind.http_status(), &self.0.message);
+        tracing::info!(status, repo.name = repository, principal, reason, "a request was refused");
     }
 
     pub(crate) fn name_invalid(name: &str, error: &dyn Display) -> Self {
@@ -123,8 +148,8 @@ impl ApiError {
         let trace_id = telemetry::current_trace_id();
         let mut detail = answer.detail;
         detail["traceId"] = json!(trace_id);
-        let message =
-            if status.is_server_error() { format!("{} (trace id {trace_id})", answer.message) } else { answer.message };
+        let logged = status.is_server_error() || matches!(answer.kind, ErrorKind::Denied | ErrorKind::TooManyRequests);
+        let message = if logged { format!("{} (trace id {trace_id})", answer.message) } else { answer.message };
         let body = json!({"errors": [{"code": answer.code.as_str(), "message": message, "detail": detail}]});
         let mut response = Response::new(Body::from(body.to_string()));
         *response.status_mut() = status;
@@ -138,7 +163,13 @@ impl ApiError {
     }
 }
 
+/// A request that nobody traces has an id only once it was asked for: before that its log lines would have none.
+fn trace_this() {
+    telemetry::current_trace_id();
+}
+
 fn log(error: &(dyn Error + 'static), kind: ErrorKind) {
+    trace_this();
     let chain = telemetry::Chain(error);
     if kind == ErrorKind::Internal {
         tracing::error!(error = %chain, "a request failed");

@@ -10,7 +10,8 @@ use entrepot_core::ports::notices::{Notice, Notices};
 use entrepot_core::ports::{BlobLinks, BlobStore, ManifestIndex, RateBudget, TokenService, UploadIndex};
 use entrepot_runtime::shutdown::Drain;
 use futures_util::StreamExt;
-use http::header::HeaderName;
+use http::header::{AUTHORIZATION, HeaderName};
+use http::request::Parts;
 use http::{HeaderValue, Method, Response};
 
 use crate::admission::{self, Admission, Ask, Class, Rates};
@@ -164,10 +165,17 @@ async fn dispatch(gateway: &Gateway, request: Request) -> Result<Response<Body>,
     if !route.allowed().contains(&parts.method) {
         return Err(ApiError::method(route.allowed()));
     }
+    let repository = route.repository().cloned();
+    serve(gateway, &parts, route, body)
+        .await
+        .inspect_err(|error| error.log_denial(repository.as_ref(), parts.headers.contains_key(AUTHORIZATION)))
+}
+
+async fn serve(gateway: &Gateway, parts: &Parts, route: Route, body: Body) -> Result<Response<Body>, ApiError> {
     let length = http_body::Body::size_hint(&body).exact();
     let permit = gateway.0.admission.admit(Ask::new(&route, &parts.method, length)).await?;
     let query = Query::parse(parts.uri.query());
-    let call = handlers::Call { gateway: &gateway.0, parts: &parts, query: &query };
+    let call = handlers::Call { gateway: &gateway.0, parts, query: &query };
     let response = handle(&call, route, body).await?;
     // Other answers are small and on their way; a blob may take hours.
     Ok(if permit.class() == Class::Blob { admission::hold(permit, response) } else { response })

@@ -10,6 +10,7 @@ use entrepot_object::{Durability, ListQuery, ListScope, ObjectError, ObjectKey, 
 use entrepot_runtime::telemetry::Chain;
 
 use crate::attempt::Attempt;
+use crate::buffers::Pool;
 use crate::hasher::Hasher;
 use crate::intake::Intake;
 use crate::pipeline::pump;
@@ -20,12 +21,23 @@ use crate::writer_state::{Saved, encode};
 #[derive(Clone, Debug)]
 pub struct Blobs {
     store: Arc<dyn ObjectStore>,
+    memory: Pool,
 }
+
+/// What all uploads together may hold in memory unless set otherwise.
+const UPLOAD_MEMORY: u64 = 256 << 20;
 
 impl Blobs {
     /// Serves the objects of `store`.
     pub fn new(store: Arc<dyn ObjectStore>) -> Self {
-        Self { store }
+        Self { store, memory: Pool::new(UPLOAD_MEMORY) }
+    }
+
+    /// Bounds the memory of all uploads together. Each has 2 MiB of it and up to 10 while there is enough; one that cannot
+    /// have its 2 within a second is refused as [`BlobError::Unavailable`].
+    #[must_use]
+    pub fn upload_memory(self, bytes: u64) -> Self {
+        Self { memory: Pool::new(bytes), ..self }
     }
 
     /// Seals under `expected`, or removes what has another digest.
@@ -91,7 +103,7 @@ impl Blobs {
             let hasher = hasher_at(known, algorithm, &mut *attempt).await?;
             let known = hasher.is_some();
             let hasher = hasher.unwrap_or_else(|| Hasher::new(algorithm));
-            let hasher = pump(intake, &mut *attempt, hasher).await?;
+            let hasher = pump(intake, &mut *attempt, hasher, &self.memory).await?;
             Ok((attempt.checkpoint(durability).await.map_err(failed)?, known.then_some(hasher)))
         }
         .await;

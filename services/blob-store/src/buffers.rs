@@ -1,12 +1,17 @@
 //! The memory that a large body passes through: a few buffers per upload, used again and again.
 //!
 //! Received bytes are copied here while the processor still has them at hand, so that the receive buffer is free
-//! for the next read. What an upload holds is bounded, whatever its client and its disk do, and lies where the disk
-//! can take it from without the page cache in between.
+//! for the next read. What an upload holds is bounded, and what all of them hold, whatever their clients and their
+//! disk do; it lies where the disk can take it from without the page cache in between.
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
+use entrepot_core::ports::blobs::BlobError;
 use entrepot_object::WRITE_ALIGNMENT;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::timeout;
 
 /// Size of a buffer: large enough that a system call and a change of thread are lost in the half millisecond it takes
 /// to hash it.
@@ -16,30 +21,88 @@ pub(crate) const BUFFER: usize = 1 << 20;
 /// wait for it.
 pub(crate) const BUFFERS: usize = 10;
 
+/// Buffers that an upload has for sure once it has begun: one is filled while the other is hashed and written.
+const SURE: usize = 2;
+
+/// How long an upload waits for those. Long enough for a burst to pass, and shorter than any client waits for an answer.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The buffers that all uploads of a process may have together.
+#[derive(Clone, Debug)]
+pub(crate) struct Pool(Arc<Semaphore>);
+
+impl Pool {
+    /// As many as fit into `bytes`, and enough for one upload.
+    pub(crate) fn new(bytes: u64) -> Self {
+        let buffers = usize::try_from(bytes / BUFFER as u64).unwrap_or(usize::MAX);
+        Self(Arc::new(Semaphore::new(buffers.clamp(SURE, Semaphore::MAX_PERMITS))))
+    }
+
+    /// The buffers of an upload.
+    ///
+    /// # Errors
+    /// [`BlobError::Unavailable`] when others hold all of them.
+    pub(crate) async fn enter(&self) -> Result<Buffers, BlobError> {
+        let sure = Arc::clone(&self.0).acquire_many_owned(SURE as u32);
+        match timeout(PATIENCE, sure).await {
+            Ok(Ok(sure)) => Ok(Buffers::new(self.clone(), sure)),
+            Ok(Err(_)) | Err(_) => {
+                Err(BlobError::Unavailable("uploads under way hold all of the memory for uploads".into()))
+            }
+        }
+    }
+}
+
 /// The buffers of one upload, made when they are first needed.
 pub(crate) struct Buffers {
+    pool: Pool,
+    /// For those of the sure ones that are not made yet.
+    sure: OwnedSemaphorePermit,
     unmade: usize,
-    free: mpsc::Receiver<Memory>,
-    home: mpsc::Sender<Memory>,
+    /// What has come back; `None` for a buffer that was given to others.
+    free: mpsc::Receiver<Option<Memory>>,
+    home: mpsc::Sender<Option<Memory>>,
 }
 
 impl Buffers {
-    pub(crate) fn new() -> Self {
+    fn new(pool: Pool, sure: OwnedSemaphorePermit) -> Self {
         let (home, free) = mpsc::channel(BUFFERS);
-        Self { unmade: BUFFERS, free, home }
+        Self { pool, sure, unmade: BUFFERS, free, home }
     }
 
     /// An empty buffer for `capacity` bytes, at most [`BUFFER`]; waits while all are in use.
     pub(crate) async fn next(&mut self, capacity: usize) -> Filling {
-        let memory = match self.free.try_recv() {
-            Ok(memory) => memory,
-            Err(_) if self.unmade > 0 => {
-                self.unmade -= 1;
-                Memory::new()
+        let memory = loop {
+            let back = match self.free.try_recv() {
+                Ok(back) => back,
+                Err(_) => match self.make() {
+                    Some(memory) => break memory,
+                    // One of the sure ones comes back at least.
+                    None => self.free.recv().await.expect("a sender is at hand"),
+                },
+            };
+            match back {
+                Some(memory) => break memory,
+                None => self.unmade += 1,
             }
-            Err(_) => self.free.recv().await.expect("a sender is at hand"),
         };
         Filling { memory, length: 0, capacity: capacity.min(BUFFER), home: self.home.clone() }
+    }
+
+    /// One more buffer, if this upload may have it.
+    fn make(&mut self) -> Option<Memory> {
+        if self.unmade == 0 {
+            return None;
+        }
+        let memory = match self.sure.split(1) {
+            Some(permit) => Memory::new(permit, None),
+            None => {
+                let permit = Arc::clone(&self.pool.0).try_acquire_owned().ok()?;
+                Memory::new(permit, Some(self.pool.clone()))
+            }
+        };
+        self.unmade -= 1;
+        Some(memory)
     }
 }
 
@@ -47,13 +110,21 @@ impl Buffers {
 struct Memory {
     bytes: Box<[u8]>,
     start: usize,
+    _permit: OwnedSemaphorePermit,
+    /// Where it came from, unless it is one of the sure ones.
+    pool: Option<Pool>,
 }
 
 impl Memory {
-    fn new() -> Self {
+    fn new(permit: OwnedSemaphorePermit, pool: Option<Pool>) -> Self {
         let bytes = vec![0; BUFFER + WRITE_ALIGNMENT].into_boxed_slice();
         let start = bytes.as_ptr().align_offset(WRITE_ALIGNMENT);
-        Self { bytes, start }
+        Self { bytes, start, _permit: permit, pool }
+    }
+
+    /// Others may need it more: their uploads cannot even begin.
+    fn is_wanted(&self) -> bool {
+        self.pool.as_ref().is_some_and(|pool| pool.0.available_permits() == 0)
     }
 }
 
@@ -62,7 +133,7 @@ pub(crate) struct Filling {
     memory: Memory,
     length: usize,
     capacity: usize,
-    home: mpsc::Sender<Memory>,
+    home: mpsc::Sender<Option<Memory>>,
 }
 
 impl Filling {
@@ -90,7 +161,7 @@ struct Filled {
     /// `None` only while it is dropped.
     memory: Option<Memory>,
     length: usize,
-    home: mpsc::Sender<Memory>,
+    home: mpsc::Sender<Option<Memory>>,
 }
 
 impl AsRef<[u8]> for Filled {
@@ -103,7 +174,7 @@ impl Drop for Filled {
     fn drop(&mut self) {
         if let Some(memory) = self.memory.take() {
             // The upload may have ended; there is always room for all of its buffers.
-            let _ = self.home.try_send(memory);
+            let _ = self.home.try_send((!memory.is_wanted()).then_some(memory));
         }
     }
 }

@@ -11,7 +11,7 @@ use futures_util::future::try_join3;
 use tokio::sync::mpsc;
 
 use crate::blobs::{failed, spawn};
-use crate::buffers::{BUFFER, BUFFERS, Buffers};
+use crate::buffers::{BUFFER, BUFFERS, Pool};
 use crate::hasher::Hasher;
 use crate::intake::Intake;
 
@@ -20,6 +20,7 @@ pub(crate) async fn pump(
     intake: &mut Intake,
     writer: &mut dyn ObjectWriter,
     mut hasher: Hasher,
+    pool: &Pool,
 ) -> Result<Hasher, BlobError> {
     if let Some(bytes) = intake.small().await? {
         hasher.update(&bytes);
@@ -28,12 +29,12 @@ pub(crate) async fn pump(
         }
         return Ok(hasher);
     }
+    let mut buffers = pool.enter().await?;
     // There is a place for every buffer, so sending never waits.
     let (to_hash, hashing) = mpsc::channel(BUFFERS);
     let (to_disk, writing) = mpsc::channel(BUFFERS);
     let past_boundary = writer.offset() % BUFFER as u64;
     let receive = async move {
-        let mut buffers = Buffers::new();
         // After the first, every buffer begins at a multiple of its size, as suits a disk.
         let mut capacity = BUFFER - usize::try_from(past_boundary).unwrap_or(0);
         loop {

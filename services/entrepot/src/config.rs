@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use api_gateway::{AccessMode, RedirectPolicy};
+use entrepot_proto::InternalSecret;
 use entrepot_runtime::config::{ConfigErrors, Reader, Reference, Source};
 use entrepot_runtime::listen::CertificateFiles;
 use entrepot_runtime::network::{Networks, TrustedProxies};
@@ -127,6 +128,9 @@ impl Role {
     }
 }
 
+/// auth-token gives no token a longer life.
+const LONGEST_TOKEN: Duration = Duration::from_secs(300);
+
 fn local(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
 }
@@ -167,6 +171,7 @@ impl Config {
     }
 
     fn check(&self, role: Role, reader: &mut Reader<'_>) {
+        self.check_credentials(role, reader);
         let gateway = matches!(role, Role::Embedded | Role::ApiGateway);
         if gateway && self.auth.mode == AccessMode::Open && !self.auth.allow_open_network {
             for address in self.http.listen.iter().filter(|address| !address.ip().is_loopback()) {
@@ -181,6 +186,26 @@ impl Config {
             return;
         }
         self.check_internal(role, reader);
+    }
+
+    fn check_credentials(&self, role: Role, reader: &mut Reader<'_>) {
+        if self.auth.token_lifetime < Duration::from_secs(1) || self.auth.token_lifetime > LONGEST_TOKEN {
+            reader.reject("auth.token_lifetime", "must be 1s to 5m: nothing but its end takes a token back");
+        }
+        // Both are quoted in challenges.
+        for (key, value) in
+            [("auth.service", Some(&self.auth.service)), ("http.public_url", self.http.public_url.as_ref())]
+        {
+            let fits = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\');
+            if value.is_some_and(|text| text.is_empty() || !fits(text)) {
+                reader.reject(key, "must be visible ASCII characters without quotes and backslashes, at least one");
+            }
+        }
+        // Also where it signs uploads only: who guesses it can write to any of them.
+        let secret = self.internal.secret.as_ref().filter(|_| role != Role::Accounts);
+        if let Some(Err(error)) = secret.map(|secret| InternalSecret::new(secret.expose())) {
+            reader.reject("internal.secret", format!("cannot be used: {error}"));
+        }
     }
 
     fn check_internal(&self, role: Role, reader: &mut Reader<'_>) {

@@ -33,6 +33,8 @@ pub struct Process {
 impl Process {
     /// A process without services yet.
     pub fn new(config: &Config) -> Self {
+        // Before any service describes its metrics: descriptions without a recorder are lost.
+        metrics::install();
         let drain = Drain::new(config.drain);
         Self {
             tasks: Tasks::new(drain.clone()),
@@ -65,7 +67,6 @@ impl Process {
 
     /// Serves health and metrics.
     pub fn serve_admin(&mut self, listeners: Vec<TcpListener>) {
-        metrics::install();
         let router = admin::router(self.readiness.clone());
         self.serve("admin port", listeners, ServeOptions::default(), None, router);
         self.background("metrics", async {

@@ -23,23 +23,23 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// What is wrong with it, and which setting to look at.
 pub(crate) async fn open_blobs(config: &Config) -> anyhow::Result<Arc<dyn BlobStore>> {
     match &config.blobs {
-        BlobStorage::Files => open_files(&config.data_dir),
-        BlobStorage::S3(options) => open_bucket(options).await,
+        BlobStorage::Files => open_files(&config.data_dir, config.limits.upload_memory),
+        BlobStorage::S3(options) => open_bucket(options, config.limits.upload_memory).await,
     }
 }
 
-fn open_files(data_dir: &Path) -> anyhow::Result<Arc<dyn BlobStore>> {
+fn open_files(data_dir: &Path, upload_memory: u64) -> anyhow::Result<Arc<dyn BlobStore>> {
     let root = data_dir.join("blobs");
     let store = FsStore::open(&root, FsOptions::default()).context("cannot open the blob storage")?;
-    Ok(Arc::new(Blobs::new(Arc::new(store))))
+    Ok(Arc::new(Blobs::new(Arc::new(store)).upload_memory(upload_memory)))
 }
 
-async fn open_bucket(options: &S3Options) -> anyhow::Result<Arc<dyn BlobStore>> {
+async fn open_bucket(options: &S3Options, upload_memory: u64) -> anyhow::Result<Arc<dyn BlobStore>> {
     let store = S3Store::new(options).await;
     let deadline = Instant::now() + PATIENCE;
     loop {
         match store.check().await {
-            Ok(()) => return Ok(Arc::new(Blobs::new(Arc::new(store)))),
+            Ok(()) => return Ok(Arc::new(Blobs::new(Arc::new(store)).upload_memory(upload_memory))),
             Err(error @ CheckError::Unreachable { .. }) if Instant::now() < deadline => {
                 tracing::warn!(error = %Chain(&error), "bucket {} does not answer yet", options.bucket);
                 tokio::time::sleep(PAUSE).await;

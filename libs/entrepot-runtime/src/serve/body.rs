@@ -2,7 +2,7 @@ use std::{
     fmt,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
 
@@ -11,7 +11,10 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Sleep, sleep};
 
-use super::io::{Activity, InFlight};
+use super::{
+    io::{Activity, InFlight},
+    stall::StreamClock,
+};
 use crate::{BoxError, shutdown::Hold};
 
 /// Bytes per second that a client must send of a body we wait for.
@@ -128,12 +131,27 @@ impl fmt::Debug for RequestBody {
     }
 }
 
+/// Most bytes of a response handed to an HTTP/2 stream at once: it is when one of these has been written that its client
+/// counts as taking something.
+const PIECE: usize = 64 << 10;
+
 /// A response body, or none when the service panicked; the request counts as in flight until it is dropped.
+///
+/// Over HTTP/2 it ends when all of it has been written, for nothing could reset the stream after its end.
 pub(super) struct ResponseBody<B> {
-    pub(super) inner: Option<B>,
-    pub(super) _in_flight: InFlight,
+    inner: Option<B>,
+    /// What the body has yielded and its stream has not been given yet.
+    rest: Bytes,
+    clock: Option<Arc<StreamClock>>,
+    _in_flight: InFlight,
     /// Of a request that began during the shutdown: its connection may hold nothing any more.
-    pub(super) _hold: Option<Hold>,
+    _hold: Option<Hold>,
+}
+
+impl<B> ResponseBody<B> {
+    pub(super) fn new(inner: Option<B>, in_flight: InFlight, hold: Option<Hold>) -> Self {
+        Self { inner, rest: Bytes::new(), clock: StreamClock::current(), _in_flight: in_flight, _hold: hold }
+    }
 }
 
 impl<B> Body for ResponseBody<B>
@@ -148,17 +166,41 @@ where
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        match &mut self.inner {
-            Some(inner) => Pin::new(inner).poll_frame(cx),
-            None => Poll::Ready(None),
+        let this = &mut *self;
+        let frame = match &mut this.inner {
+            Some(inner) if this.rest.is_empty() => ready!(Pin::new(inner).poll_frame(cx)),
+            Some(_) | None => None,
+        };
+        let Some(clock) = &this.clock else { return Poll::Ready(frame) };
+        if this.rest.is_empty() {
+            match frame.map(|frame| frame.map(Frame::into_data)) {
+                Some(Ok(Ok(data))) => this.rest = data,
+                Some(Ok(Err(trailers))) => return Poll::Ready(Some(Ok(trailers))),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => {
+                    this.inner = None;
+                    return clock.poll_all_taken(cx).map(|()| None);
+                }
+            }
         }
+        let piece = this.rest.split_to(this.rest.len().min(PIECE));
+        Poll::Ready(Some(Ok(Frame::data(clock.follow(piece)))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.as_ref().is_none_or(Body::is_end_stream)
+        self.rest.is_empty()
+            && self.inner.as_ref().is_none_or(Body::is_end_stream)
+            && self.clock.as_ref().is_none_or(|clock| clock.is_all_taken())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+        let inner = self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint);
+        let rest = self.rest.len() as u64;
+        let mut hint = SizeHint::new();
+        hint.set_lower(inner.lower() + rest);
+        if let Some(upper) = inner.upper() {
+            hint.set_upper(upper + rest);
+        }
+        hint
     }
 }

@@ -7,7 +7,7 @@ use hyper::{
     body::Incoming,
     server::conn::{http1, http2},
 };
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use metrics::gauge;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite},
@@ -20,8 +20,10 @@ use tower::Service;
 use super::{
     Peer, ServeOptions,
     body::RequestBody,
+    idle::UntilIdle,
     io::{Activity, Guarded},
     request::Requests,
+    stall::Streams,
 };
 use crate::{
     BoxError,
@@ -44,7 +46,7 @@ const FIRST_READ: usize = 4 << 10;
 pub(super) struct Protocols {
     options: ServeOptions,
     http1: http1::Builder,
-    http2: http2::Builder<TokioExecutor>,
+    http2: http2::Builder<Streams>,
 }
 
 impl Protocols {
@@ -58,7 +60,7 @@ impl Protocols {
             .header_read_timeout(options.keep_alive)
             .max_header_size(max_head)
             .max_buf_size(options.read_buffer.as_usize().max(max_head).max(8 << 10));
-        let mut http2 = http2::Builder::new(TokioExecutor::new());
+        let mut http2 = http2::Builder::new(Streams { write_stall: options.write_stall });
         http2
             .timer(TokioTimer::new())
             .keep_alive_interval(options.keep_alive)
@@ -193,15 +195,18 @@ where
             until_drained(connection, drain, hold, || activity.is_idle()).await
         }
         Protocol::Http2 => {
+            let activity = requests.activity.clone();
             let service = hyper::service::service_fn(move |request: Request<Incoming>| requests.call(request));
-            until_drained(protocols.http2.serve_connection(TokioIo::new(io), service), drain, hold, || false).await
+            let connection = protocols.http2.serve_connection(TokioIo::new(io), service);
+            let connection = UntilIdle::new(connection, activity, protocols.options.keep_alive);
+            until_drained(connection, drain, hold, || false).await
         }
     };
     served.map_err(Into::into)
 }
 
 /// A connection that can be told to end after what it is at.
-trait Graceful: Future<Output = hyper::Result<()>> {
+pub(super) trait Graceful: Future<Output = hyper::Result<()>> {
     fn graceful(self: Pin<&mut Self>);
 }
 
@@ -218,7 +223,7 @@ where
     }
 }
 
-impl<I, B, S> Graceful for http2::Connection<I, S, TokioExecutor>
+impl<I, B, S> Graceful for http2::Connection<I, S, Streams>
 where
     S: hyper::service::HttpService<Incoming, ResBody = B>,
     S::Error: Into<BoxError>,
@@ -227,7 +232,7 @@ where
     B: Body + Send + 'static,
     B::Data: Send,
     B::Error: Into<BoxError>,
-    TokioExecutor: hyper::rt::bounds::Http2ServerConnExec<S::Future, B>,
+    Streams: hyper::rt::bounds::Http2ServerConnExec<S::Future, B>,
 {
     fn graceful(self: Pin<&mut Self>) {
         self.graceful_shutdown();

@@ -42,6 +42,11 @@ impl Activity {
         self.in_flight.load(Ordering::Relaxed) == 0
     }
 
+    /// How many requests have begun, if all of them are answered.
+    pub(super) fn idle_at(&self) -> Option<u64> {
+        self.is_idle().then(|| self.begun.load(Ordering::Relaxed))
+    }
+
     /// A request was answered before its body had come.
     pub(super) fn leave_body_unread(&self) {
         self.body_unread.store(true, Ordering::Relaxed);

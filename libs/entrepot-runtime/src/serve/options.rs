@@ -11,11 +11,11 @@ pub struct ServeOptions {
     pub header_timeout: Duration,
     /// For the TLS handshake.
     pub handshake_timeout: Duration,
-    /// How long an idle HTTP/1.1 connection is kept.
+    /// How long a connection without a request is kept.
     pub keep_alive: Duration,
     /// Time spent waiting for a request body in which at least 1 KiB per second must have come.
     pub body_stall: Duration,
-    /// Time a response may wait for the client to take more of it.
+    /// Time a response may wait for the client to take more of it; over HTTP/2 at least 64 KiB.
     pub write_stall: Duration,
     /// Size of a request head.
     pub max_head: ByteSize,
@@ -69,7 +69,7 @@ impl ServeOptions {
             keep_alive: reader.field(
                 &key("keep_alive"),
                 default.keep_alive,
-                "How long an idle HTTP/1.1 connection is kept.",
+                "How long a connection without a request is kept.",
             ),
             body_stall: reader.field(
                 &key("body_stall"),
@@ -79,7 +79,7 @@ impl ServeOptions {
             write_stall: reader.field(
                 &key("write_stall"),
                 default.write_stall,
-                "How long a response waits for a client that takes none of it.",
+                "How long a response waits for a client that takes none of it (over HTTP/2: less than 64 KiB).",
             ),
             max_head: reader.field(&key("max_head"), default.max_head, "Largest request head."),
             read_buffer: reader.field(

@@ -75,11 +75,11 @@ impl<S> Requests<S> {
                     if drain.is_some_and(|drain| drain.is_draining()) {
                         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                     }
-                    response.map(|body| ResponseBody { inner: Some(body), _in_flight: in_flight, _hold: hold })
+                    response.map(|body| ResponseBody::new(Some(body), in_flight, hold))
                 }),
                 // The panic hook has said where.
                 Err(_panic) => {
-                    let mut response = Response::new(ResponseBody { inner: None, _in_flight: in_flight, _hold: hold });
+                    let mut response = Response::new(ResponseBody::new(None, in_flight, hold));
                     *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
                     Ok(response)
                 }

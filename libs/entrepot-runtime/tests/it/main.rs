@@ -3,6 +3,7 @@
 
 mod admin;
 mod drain;
+mod http2_limits;
 mod limits;
 mod mutual_tls;
 mod protocol;

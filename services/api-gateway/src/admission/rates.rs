@@ -64,6 +64,16 @@ impl Rates {
         caller: &Principal,
         cost: u32,
     ) -> Result<(), ApiError> {
+        self.take_both(unit, tenant, caller, cost).await.map_err(|refused| refused.with_principal(caller))
+    }
+
+    async fn take_both(
+        &self,
+        unit: BudgetUnit,
+        tenant: impl FnOnce() -> TenantName,
+        caller: &Principal,
+        cost: u32,
+    ) -> Result<(), ApiError> {
         let limit_of = |rate: &Rate| match unit {
             BudgetUnit::Requests => rate.requests,
             BudgetUnit::Bytes => rate.bytes,

@@ -132,6 +132,11 @@ async fn open(call: &Call<'_>, blob: LocatedBlob) -> Result<Object, BlobError> {
         Some(source) => source,
         None => {
             let source = store.open(blob.key).await?;
+            if source.size() != blob.size {
+                // Damaged, and so no 200: the digest in the answer would vouch for bytes that are not there.
+                let damage = format!("{} has {} bytes instead of {}", blob.key, source.size(), blob.size);
+                return Err(BlobError::Internal(damage.into()));
+            }
             caches.keep_source(blob.key, &source);
             source
         }

@@ -61,8 +61,8 @@ pub(crate) async fn put(
     call.authorize(repository, Action::Push).await?;
     let tags = tags(call, reference)?;
     let content_type = content_type(&call.parts.headers)?;
-    let _room = call.gateway.manifest_room.reserve(&call.parts.headers).await?;
-    let payload = body::read(request, MAX_MANIFEST_BYTES, || ManifestError::TooLarge.into());
+    let mut room = call.gateway.manifest_room.enter();
+    let payload = body::read(request, MAX_MANIFEST_BYTES, &mut room, || ManifestError::TooLarge.into());
     let payload =
         tokio::time::timeout(BODY_TIMEOUT, payload).await.map_err(|_| BlobError::Body(BodyError::Stalled))??;
     let digest = match reference {

@@ -10,9 +10,56 @@ fn ready<T>(future: impl Future<Output = T>) -> Option<T> {
     }
 }
 
-#[test]
-fn a_buffer_is_aligned_and_holds_what_was_put_in() {
-    let mut buffers = Buffers::new();
+fn buffers(pool: &Pool) -> Buffers {
+    ready(pool.enter()).unwrap().unwrap()
+}
+
+/// Buffers of a pool that is never empty.
+fn enough() -> Buffers {
+    buffers(&Pool::new(1 << 30))
+}
+
+fn filled(buffers: &mut Buffers) -> Option<Bytes> {
+    let mut buffer = ready(buffers.next(usize::MAX))?;
+    buffer.take(&mut b"x".as_slice());
+    buffer.freeze()
+}
+
+#[tokio::test]
+async fn uploads_share_what_there_is_and_each_has_its_two() {
+    let pool = Pool::new(7 * BUFFER as u64);
+    let mut first = buffers(&pool);
+    let held: Vec<Bytes> = std::iter::from_fn(|| filled(&mut first)).collect();
+    assert_eq!(held.len(), 7);
+    let refused = pool.enter().await;
+    assert!(matches!(refused, Err(BlobError::Unavailable(_))));
+
+    // What comes back goes to the one that waits, but for the two.
+    let mut second = pin!(pool.enter());
+    assert!(ready(second.as_mut()).is_none());
+    drop(held);
+    let mut second = second.await.unwrap();
+    let of_first: Vec<Bytes> = std::iter::from_fn(|| filled(&mut first)).collect();
+    let of_second: Vec<Bytes> = std::iter::from_fn(|| filled(&mut second)).collect();
+    assert_eq!(of_first.len() + of_second.len(), 7);
+    assert_eq!(of_second.len(), 2);
+    drop((first, second, of_first, of_second));
+    assert_eq!(pool.0.available_permits(), 7);
+}
+
+#[tokio::test]
+async fn the_smallest_pool_is_enough_for_one() {
+    let pool = Pool::new(0);
+    let mut only = buffers(&pool);
+    for _ in 0..3 {
+        let held: Vec<Bytes> = std::iter::from_fn(|| filled(&mut only)).collect();
+        assert_eq!(held.len(), SURE);
+    }
+}
+
+#[tokio::test]
+async fn a_buffer_is_aligned_and_holds_what_was_put_in() {
+    let mut buffers = enough();
     let mut buffer = ready(buffers.next(5)).unwrap();
     let mut source = Bytes::from_static(b"abcdefg");
     buffer.take(&mut source);
@@ -24,9 +71,9 @@ fn a_buffer_is_aligned_and_holds_what_was_put_in() {
     assert!(ready(buffers.next(5)).unwrap().freeze().is_none());
 }
 
-#[test]
-fn there_are_so_many_and_they_come_back_with_their_last_clone() {
-    let mut buffers = Buffers::new();
+#[tokio::test]
+async fn there_are_so_many_and_they_come_back_with_their_last_clone() {
+    let mut buffers = enough();
     let mut held: Vec<Bytes> = (0..BUFFERS)
         .map(|_| {
             let mut buffer = ready(buffers.next(usize::MAX)).unwrap();
@@ -46,9 +93,9 @@ fn there_are_so_many_and_they_come_back_with_their_last_clone() {
     assert!(ready(buffers.next(1)).is_some(), "of the same again");
 }
 
-#[test]
-fn a_buffer_that_outlives_its_upload_is_let_go() {
-    let mut buffers = Buffers::new();
+#[tokio::test]
+async fn a_buffer_that_outlives_its_upload_is_let_go() {
+    let mut buffers = enough();
     let mut buffer = ready(buffers.next(1)).unwrap();
     buffer.take(&mut b"x".as_slice());
     let bytes = buffer.freeze().unwrap();

@@ -1,6 +1,7 @@
 //! Full disks, broken disks, and a first writer that stalls.
 
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use entrepot_core::ports::blobs::{BlobError, BlobStore, WriterPosition};
@@ -128,4 +129,35 @@ async fn an_upload_whose_bytes_the_disk_lost_is_not_found() {
         }
         assert_eq!(bed.unsealed().await, [0; 0]);
     }
+}
+
+/// Clients are faster than their disk: what they send waits with them and not in memory.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stalled_disk_does_not_fill_the_memory() {
+    const CHUNK: usize = 16 << 10;
+    let (bed, stalled) = Bed::stalled(FsOp::Write);
+    let blobs = bed.blobs.clone().upload_memory(6 << 20);
+    let bytes = Bytes::from(content(20 << 20));
+    let taken = Arc::new(AtomicUsize::new(0));
+    let counted = |bytes: Bytes| {
+        let taken = Arc::clone(&taken);
+        let chunks = (0..bytes.len()).step_by(CHUNK).map(move |at| {
+            taken.fetch_add(CHUNK, Ordering::SeqCst);
+            Ok(bytes.slice(at..at + CHUNK))
+        });
+        stream::iter(chunks).boxed()
+    };
+    let upload = |bytes: &Bytes| {
+        let (blobs, digest, body) = (blobs.clone(), sha256(bytes), counted(bytes.clone()));
+        tokio::spawn(async move { blobs.seal(start(1), body, digest).await })
+    };
+    let first = upload(&bytes);
+    // The store may hold what is on its way to the disk, copied or not.
+    let refused = upload(&bytes).await.unwrap();
+    assert!(matches!(refused, Err(BlobError::Unavailable(_))), "{refused:?}");
+    let taken = taken.load(Ordering::SeqCst);
+    assert!((6 << 20..7 << 20).contains(&taken), "{taken} bytes were taken");
+    drop(stalled);
+    assert_eq!(first.await.unwrap().unwrap(), 20 << 20);
+    assert_eq!(upload(&bytes).await.unwrap().unwrap(), 20 << 20);
 }

@@ -2,8 +2,8 @@
 
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use blob_store::Blobs;
@@ -50,6 +50,22 @@ impl Bed {
         }));
         let store = FsStore::open(dir.path(), FsOptions::default().faults(hook)).unwrap();
         (Self::new(Arc::new(store), Some(dir)), broken)
+    }
+
+    /// Files on a disk where every `op` waits until the guard is dropped.
+    pub(crate) fn stalled(op: FsOp) -> (Self, mpsc::Sender<()>) {
+        let dir = tempfile::tempdir().unwrap();
+        let (guard, gate) = mpsc::channel::<()>();
+        let gate = Mutex::new(gate);
+        let hook = FaultHook(Arc::new(move |now| {
+            if now == op {
+                // Nothing is ever sent.
+                let _ = gate.lock().unwrap().recv();
+            }
+            Ok(())
+        }));
+        let store = FsStore::open(dir.path(), FsOptions::default().faults(hook)).unwrap();
+        (Self::new(Arc::new(store), Some(dir)), guard)
     }
 
     /// Bytes of every unsealed upload.

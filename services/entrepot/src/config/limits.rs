@@ -12,18 +12,23 @@ const FALLBACK_BYTES: u64 = 1 << 30;
 /// Less than this and one upload fills it.
 const LEAST_BYTES: u64 = 64 << 20;
 
-/// Limits of api-gateway.
+/// Less than this and one upload cannot be taken.
+const LEAST_UPLOAD_MEMORY: ByteSize = ByteSize(2 << 20);
+
+/// Limits of api-gateway, and of blob-store's memory.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// What may be in flight at once.
     pub admission: AdmissionLimits,
     /// What may be asked for in a time.
     pub rates: RateLimits,
+    /// Bytes of uploads that blob-store may hold.
+    pub upload_memory: u64,
 }
 
 impl Limits {
     pub(super) fn read(reader: &mut Reader<'_>) -> Self {
-        Self { admission: admission(reader), rates: rates(reader) }
+        Self { admission: admission(reader), rates: rates(reader), upload_memory: upload_memory(reader) }
     }
 }
 
@@ -75,6 +80,20 @@ fn admission(reader: &mut Reader<'_>) -> AdmissionLimits {
             "Requests that wait for their turn; a tenant may have a quarter of them.",
         ),
     }
+}
+
+fn upload_memory(reader: &mut Reader<'_>) -> u64 {
+    let key = "limits.upload_memory";
+    let memory: Option<ByteSize> = reader.optional(
+        key,
+        "Memory of blob-store for uploads on their way to the storage: 2MiB each, up to 10MiB while there is enough; beyond it uploads are refused \
+         (503). By default an eighth of the memory of the machine or container, and at least 64MiB.",
+    );
+    if memory.is_some_and(|memory| memory.0 < LEAST_UPLOAD_MEMORY.0) {
+        reader.reject(key, "must be at least 2MiB, which one upload needs");
+    }
+    let derived = memory::limit().map_or(FALLBACK_BYTES, |memory| (memory / 8).max(LEAST_BYTES));
+    memory.map_or(derived, |memory| memory.0)
 }
 
 fn rates(reader: &mut Reader<'_>) -> RateLimits {

@@ -7,7 +7,7 @@ use entrepot::testing::{TestRegistry, Topology};
 use entrepot_core::{Algorithm, Digest};
 use entrepot_testkit::builders::Content;
 
-use crate::support::{assert_blob, completing, noise, open_upload};
+use crate::support::{assert_blob, completing, noise, open_upload, push_image};
 
 const SLOW_HEADS: usize = 200;
 const SLOW_BODIES: usize = 60;
@@ -67,4 +67,20 @@ fn b15_slow_clients_stop_nobody_local() {
 #[test]
 fn b15_slow_clients_stop_nobody_grpc() {
     slow_clients_stop_nobody(Topology::Grpc);
+}
+
+/// Manifests take memory as their bytes arrive: what is only announced keeps nobody out.
+#[test]
+fn manifests_that_never_come_stop_no_push() {
+    let registry = TestRegistry::open(Topology::Local);
+    let mut idle: Vec<TcpStream> = (0..80).map(|_| registry.connect()).collect();
+    for (number, stream) in idle.iter_mut().enumerate() {
+        let length = if number % 2 == 0 { "Transfer-Encoding: chunked" } else { "Content-Length: 4194304" };
+        write!(stream, "PUT /v2/idle/app/manifests/v1 HTTP/1.1\r\nHost: test\r\n{length}\r\n\r\n").unwrap();
+    }
+    let began = std::time::Instant::now();
+    for push in 0..5 {
+        push_image(&registry, "honest/app", &format!("v{push}"), "honest");
+    }
+    assert!(began.elapsed().as_secs() < 5, "the pushes had to wait");
 }

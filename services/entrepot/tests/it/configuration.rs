@@ -28,6 +28,10 @@ fn every_mistake_is_reported_at_once_with_its_key() {
         ("limits.principal_requests_per_second", "0"),
         ("limits.tenant_bytes_per_second", "0"),
         ("limits.burst", "0s"),
+        ("limits.upload_memory", "1MiB"),
+        ("auth.token_lifetime", "1h"),
+        ("auth.service", "the \"registry\""),
+        ("internal.secret", "x"),
     ] {
         source.set(key, value);
     }
@@ -52,6 +56,10 @@ fn every_mistake_is_reported_at_once_with_its_key() {
         "limits.principal_requests_per_second",
         "limits.tenant_bytes_per_second",
         "limits.burst",
+        "limits.upload_memory",
+        "auth.token_lifetime",
+        "auth.service",
+        "internal.secret",
     ] {
         assert!(
             errors.lines().any(|line| line.contains(&format!("{key} ")) || line.contains(&format!("{key}:"))),
@@ -79,6 +87,32 @@ fn a_service_of_a_fleet_says_what_it_needs() {
         }
     }
     Config::read(&Source::default(), Role::Embedded).unwrap();
+}
+
+#[test]
+fn what_stands_in_challenges_and_signs_uploads_is_checked() {
+    let secret = "0123456789abcdef0123456789abcdef";
+    for (key, value, allowed) in [
+        ("auth.token_lifetime", "5m", true),
+        ("auth.token_lifetime", "5m1s", false),
+        ("auth.token_lifetime", "0s", false),
+        ("auth.service", "registry.example.com:5000", true),
+        ("auth.service", "a\"b", false),
+        ("auth.service", "a b", false),
+        ("auth.service", "", false),
+        ("http.public_url", "https://registry.example.com/", true),
+        ("http.public_url", "https://a\",error=\"x", false),
+        ("internal.secret", secret, true),
+        ("internal.secret", &secret[1..], false),
+    ] {
+        let mut source = Source::default();
+        source.set(key, value);
+        let read = Config::read(&source, Role::Embedded);
+        assert_eq!(read.is_ok(), allowed, "{key} = {value:?}");
+        if let Err(error) = read {
+            assert!(error.to_string().contains(key), "{error}");
+        }
+    }
 }
 
 /// What `entries` make of a gateway's configuration, the rest of which is right.

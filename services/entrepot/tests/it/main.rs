@@ -19,6 +19,7 @@ mod managed;
 mod manifests;
 mod mounts;
 mod notices;
+mod operations;
 #[cfg(feature = "postgres-tests")]
 mod postgres;
 mod pulls;

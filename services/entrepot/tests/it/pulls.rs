@@ -17,6 +17,7 @@ both!(open:
     p38_ns_is_ignored,
     conditions,
     p30_a_client_that_hangs_up_is_no_error,
+    a_file_of_another_size_is_an_error,
 );
 
 fn head_and_get_describe_the_blob(registry: TestRegistry) {
@@ -122,4 +123,22 @@ fn p30_a_client_that_hangs_up_is_no_error(registry: TestRegistry) {
     }
     let answer = registry.get(&format!("/v2/app/blobs/{}", blob.digest)).expect(200);
     assert_eq!(answer.body, blob.bytes);
+}
+
+/// A disk that lost the end of a file, or all of it.
+fn a_file_of_another_size_is_an_error(registry: TestRegistry) {
+    for size in [0, 3, 100] {
+        let blob = content(&format!("bytes that will be {size}"));
+        let before = registry.stored_files();
+        push_blob(&registry, "team/app", &blob);
+        let (path, _) = registry.stored_files().into_iter().find(|file| !before.contains(file)).unwrap();
+        let file = std::fs::File::options().write(true).open(registry.data_dir().join("blobs").join(path)).unwrap();
+        file.set_len(size).unwrap();
+        let target = format!("/v2/team/app/blobs/{}", blob.digest);
+        for range in ["", "bytes=0-1"] {
+            registry.call("GET", &target).header("range", range).send().error(500, "UNKNOWN");
+        }
+        file.set_len(blob.bytes.len() as u64).unwrap();
+        assert_eq!(registry.get(&target).expect(200).header("content-length"), blob.bytes.len().to_string());
+    }
 }

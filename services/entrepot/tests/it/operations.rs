@@ -1,0 +1,115 @@
+//! What an operator gets to see: logs and metrics.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::{Arc, Mutex};
+
+use entrepot::testing::http::{Call, Response};
+use entrepot::testing::{TestRegistry, Topology, poll};
+use entrepot_testkit::builders::content;
+
+use crate::support::open_upload;
+
+/// `entrepot serve` as a process of its own, with what it logs.
+struct Served {
+    process: Child,
+    url: String,
+    log: Arc<Mutex<String>>,
+    _stdout: BufReader<ChildStdout>,
+}
+
+fn entrepot(folder: &tempfile::TempDir) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_entrepot"));
+    command.current_dir(folder.path()).env("ENTREPOT__AUTH__MODE", "managed");
+    command.env("ENTREPOT__HTTP__LISTEN", "127.0.0.1:0").env("ENTREPOT__ADMIN__LISTEN", "127.0.0.1:0");
+    command
+}
+
+impl Served {
+    fn start(folder: &tempfile::TempDir) -> Self {
+        let mut process = entrepot(folder).arg("serve").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let log = Arc::<Mutex<String>>::default();
+        let (errors, lines) = (BufReader::new(process.stderr.take().unwrap()), Arc::clone(&log));
+        std::thread::spawn(move || {
+            for line in errors.lines().map_while(Result::ok) {
+                lines.lock().unwrap().push_str(&format!("{line}\n"));
+            }
+        });
+        let mut stdout = BufReader::new(process.stdout.take().unwrap());
+        let mut ready = String::new();
+        stdout.read_line(&mut ready).unwrap();
+        let url = ready.split([' ', ',']).find(|word| word.starts_with("http://")).unwrap_or_else(|| panic!("{ready}"));
+        Self { process, url: url.to_owned(), log, _stdout: stdout }
+    }
+
+    fn call(&self, method: &str, target: &str) -> Call {
+        Call::new(method, &format!("{}{target}", self.url))
+    }
+
+    /// The log line with the trace id of the answer's first error; its message has the id too.
+    fn line_of(&self, answer: &Response) -> String {
+        let error = &answer.json()["errors"][0];
+        let trace = error["detail"]["traceId"].as_str().unwrap().to_owned();
+        assert!(error["message"].as_str().unwrap().contains(&trace) || answer.status == 401, "{error}");
+        poll("the log has the trace id", || {
+            self.log.lock().unwrap().lines().find(|line| line.contains(&trace)).map(str::to_owned)
+        })
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ended_already = self.process.kill();
+        let _status = self.process.wait();
+    }
+}
+
+#[test]
+fn the_trace_id_of_a_denial_or_a_fault_is_in_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let robot = entrepot(&folder).args(["robot", "add", "ci"]).output().unwrap();
+    let said = String::from_utf8(robot.stdout).unwrap();
+    let secret = said.split_whitespace().last().unwrap();
+    let granted = entrepot(&folder).args(["grant", "add", "ci", "team/*", "pull,push"]).status().unwrap();
+    assert!(granted.success());
+    let registry = Served::start(&folder);
+
+    let denied = registry.call("GET", "/v2/other/app/manifests/v1").basic("ci", secret).send().expect(403);
+    let line = registry.line_of(&denied);
+    assert!(line.contains("INFO") && line.contains("other/app") && line.contains("ci"), "{line}");
+
+    let wrong = registry.call("GET", "/v2/team/app/manifests/v1").basic("ci", "wrong").send().expect(401);
+    assert!(registry.line_of(&wrong).contains("team/app"));
+
+    let blob = content("bytes");
+    let push = registry.call("POST", &format!("/v2/team/app/blobs/uploads/?digest={}", blob.digest));
+    push.basic("ci", secret).body(blob.bytes.clone()).send().expect(201);
+    for prefix in std::fs::read_dir(folder.path().join("entrepot-data/blobs/data")).unwrap() {
+        for file in std::fs::read_dir(prefix.unwrap().path()).unwrap() {
+            std::fs::write(file.unwrap().path(), "b").unwrap();
+        }
+    }
+    let fault = registry.call("GET", &format!("/v2/team/app/blobs/{}", blob.digest)).basic("ci", secret).send();
+    let line = registry.line_of(&fault.expect(500));
+    assert!(line.contains("ERROR") && line.contains("has 1 bytes instead of 5"), "{line}");
+
+    // Whoever has not logged in yet is only on the way to do so.
+    let asked = registry.call("GET", "/v2/team/app/manifests/v1").send().expect(401);
+    let trace = asked.json()["errors"][0]["detail"]["traceId"].as_str().unwrap().to_owned();
+    registry.call("GET", "/v2/other/app/manifests/v2").basic("ci", secret).send().expect(403);
+    poll("the next line", || (registry.log.lock().unwrap().matches("other/app").count() >= 2).then_some(()));
+    assert!(!registry.log.lock().unwrap().contains(&trace));
+}
+
+#[test]
+fn metrics_are_described() {
+    let registry = TestRegistry::builder(Topology::Local).set("gc.interval", "50ms").start();
+    let location = open_upload(&registry, "team/app");
+    let location = registry.call("PATCH", &location).body("abandoned").send().expect(202).location().to_owned();
+    registry.delete(&location).expect(204);
+    poll("a metric of gc-worker with its description", || {
+        let text = entrepot_runtime::metrics::render();
+        let described = text.contains("# HELP entrepot_gc_deleted") && text.contains("# TYPE entrepot_gc_deleted");
+        described.then_some(())
+    });
+}
