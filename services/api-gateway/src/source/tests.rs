@@ -3,8 +3,6 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use entrepot_core::ports::BlobError;
 
-use crate::connector::Connector;
-
 use super::testing::{Act, Storage, bytes};
 use super::{DataClient, Download};
 use crate::connector::Connector;

@@ -4,23 +4,35 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use entrepot_core::ports::blobs::{Appended, BlobSource, BodyError};
 use entrepot_core::{Algorithm, Page, PageOf, Principal, StorageKey};
+use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt, stream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
 use super::*;
 
+/// What an object is found to be.
+type Stored = fn() -> Result<BlobSource, BlobError>;
+
 /// Both ports; tells what is done.
 struct Ports {
     told: UnboundedSender<&'static str>,
     /// What stands for the digest, and what its object is found to be.
     known: Option<LocatedBlob>,
-    stored: fn() -> Result<BlobSource, BlobError>,
+    stored: Stored,
 }
 
 impl Ports {
     fn tell(&self, what: &'static str) {
         self.told.send(what).unwrap();
+    }
+}
+
+impl Notices for Ports {
+    fn publish(&self, _: Notice) {}
+
+    fn subscribe(&self) -> BoxStream<'static, Notice> {
+        panic!("nobody listens")
     }
 }
 
@@ -119,13 +131,14 @@ impl BlobStore for Ports {
 fn completion(
     resumable: bool,
     known: Option<LocatedBlob>,
-    stored: fn() -> Result<BlobSource, BlobError>,
+    stored: Stored,
 ) -> (Completion, UnboundedReceiver<&'static str>) {
     let (told, telling) = unbounded_channel();
     let ports = Arc::new(Ports { told, known, stored });
     let held = Held {
         uploads: Arc::clone(&ports) as _,
-        blobs: ports,
+        blobs: Arc::clone(&ports) as _,
+        notices: ports,
         repository: "team/app".parse().unwrap(),
         id: UploadId::random(),
     };
@@ -156,7 +169,7 @@ async fn a_client_that_goes_away_leaves_no_session_behind() {
 
 #[tokio::test]
 async fn only_what_is_certainly_lost_is_replaced() {
-    let cases: [(fn() -> Result<BlobSource, BlobError>, bool); 4] = [
+    let cases: [(Stored, bool); 4] = [
         (|| Ok(BlobSource::Memory(Bytes::from_static(b"blob"))), false),
         (|| Ok(BlobSource::Memory(Bytes::from_static(b"blo"))), true),
         (|| Err(BlobError::NotFound), true),
