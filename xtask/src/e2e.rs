@@ -10,7 +10,10 @@ use anyhow::{Context, Result, bail};
 use crate::{process, tools};
 
 /// Suites that measure time or memory and so run alone, after all others.
-const ALONE: &[&str] = &["kill::", "large::", "fleet::"];
+const ALONE: &[&str] = &["kill::", "large::"];
+
+/// Suites over whole fleets, which take as long as all others together: `cargo xtask e2e fleet::`.
+const FLEET: &str = "fleet::";
 
 /// What the command line asks for.
 #[derive(Debug, Default, PartialEq)]
@@ -47,8 +50,8 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         Some(filter) => suites(&[filter], &[], "1"),
         None => {
             // One client that fails must not keep the kill and size suites from running.
-            let together = suites(&[], ALONE, "2");
-            suites(ALONE, &[], "1").and(together)
+            let together = suites(&[], &[ALONE, &[FLEET]].concat(), "2");
+            suites(ALONE, &[FLEET], "1").and(together)
         }
     }
 }

@@ -24,7 +24,8 @@ cargo xtask <command>
 
   test [cargo test arguments]   every test that needs only Rust
   e2e [filter] [--release] [--target entrepot|distribution]
-                                real clients, conformance, kill and hostile suites; installs what is missing
+                                real clients, conformance, kill and hostile suites; `e2e fleet::` for those over
+                                whole fleets; installs what is missing
   engines [cargo test arguments]
                                 the tests of the metadata services on a PostgreSQL started for them
   fleet up [options]            the whole registry as a fleet on this machine, with PostgreSQL, MinIO and Redis

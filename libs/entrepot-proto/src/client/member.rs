@@ -14,7 +14,7 @@ use http::{HeaderValue, Request, Response, Uri, header};
 use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tonic::Code;
 use tonic::body::Body;
@@ -90,6 +90,8 @@ pub(super) struct Member {
     line: watch::Sender<Line>,
     board: watch::Sender<Board>,
     in_flight: AtomicUsize,
+    /// A call waits for a connection.
+    wanted: Notify,
 }
 
 /// A call under way.
@@ -114,7 +116,17 @@ impl Member {
         board: watch::Sender<Board>,
     ) -> Arc<Self> {
         let line = watch::Sender::new(Line::Down);
-        Arc::new(Self { name, scheme, authority, dial, timing, line, board, in_flight: AtomicUsize::new(0) })
+        Arc::new(Self {
+            name,
+            scheme,
+            authority,
+            dial,
+            timing,
+            line,
+            board,
+            in_flight: AtomicUsize::new(0),
+            wanted: Notify::new(),
+        })
     }
 
     /// The connection, when it is up and takes requests.
@@ -180,9 +192,22 @@ impl Member {
                 Err(elapsed) => self.unreachable(failures, &elapsed),
             }
             self.set(Line::Down);
-            sleep(backoff(failures)).await;
+            self.pause(failures).await;
             failures += 1;
         }
+    }
+
+    /// Between two attempts to connect; cut short when a call wants the replica.
+    async fn pause(&self, failures: u32) {
+        let pause = backoff(failures);
+        sleep(pause.min(BACKOFF.0)).await;
+        // Either way it is time for the next attempt.
+        let _ = timeout(pause.saturating_sub(BACKOFF.0), self.wanted.notified()).await;
+    }
+
+    /// Has the next attempt to connect made now.
+    pub(super) fn want(&self) {
+        self.wanted.notify_one();
     }
 
     async fn connect(&self) -> Result<(Sender, Connection), BoxError> {

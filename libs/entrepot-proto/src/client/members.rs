@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use entrepot_runtime::tls::{ClientTls, ServerName};
@@ -15,6 +16,9 @@ use tonic::Status;
 use super::dial::{Dial, Tcp};
 use super::endpoint::Endpoint;
 use super::member::{Board, Health, Member, Sender, Timing};
+
+/// Long enough to connect to a peer that is there.
+const ONE_MORE_LOOK: Duration = Duration::from_millis(300);
 
 /// A replica by the name that was configured and the address behind it.
 type Key = (String, SocketAddr);
@@ -108,19 +112,21 @@ impl Members {
     /// The replica for the next call, if possible none of `tried`.
     ///
     /// While none has a connection this waits, but not longer than the outage may last before callers should hear of
-    /// it: a restart is waited out, and a peer that has been gone for long costs nobody any time.
+    /// it: a restart is waited out. One that has been gone for long is looked for once more, at once: it may just
+    /// have come back, and the next attempt of its own be up to a second away.
     pub(super) async fn pick(&self, tried: &[Arc<Member>]) -> Result<Pick, Status> {
         if let Some(pick) = self.choose(tried) {
             return Ok(pick);
         }
         let mut board = self.board.subscribe();
         let began = Instant::now();
+        self.list.load().iter().for_each(|member| member.want());
         loop {
             let down_since = board.borrow_and_update().down_since;
             if let Some(pick) = self.choose(tried) {
                 return Ok(pick);
             }
-            let give_up = down_since.unwrap_or(began) + self.timing.connect_timeout;
+            let give_up = (down_since.unwrap_or(began) + self.timing.connect_timeout).max(began + ONE_MORE_LOOK);
             if timeout_at(give_up, board.changed()).await.is_err() {
                 return Err(Status::unavailable(format!("no replica of {} can be reached", self.name)));
             }
