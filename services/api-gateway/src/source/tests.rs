@@ -7,7 +7,6 @@ use crate::connector::Connector;
 
 use super::testing::{Act, Storage, bytes};
 use super::{DataClient, Download};
-use crate::connector::Connector;
 
 const SIZE: u64 = 5 << 20;
 const DEADLINE: Duration = Duration::from_secs(20);

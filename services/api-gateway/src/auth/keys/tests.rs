@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use async_trait::async_trait;
 use entrepot_core::Principal;
-use entrepot_core::ports::auth::{Authorized, IssuedToken, TokenRequest};
+use entrepot_core::ports::auth::{Authorized, IssuedToken, RightsChanges, TokenRequest};
 use entrepot_token::{Signer, SigningKey};
 
 use super::*;
@@ -28,6 +28,10 @@ impl TokenService for Hanging {
         panic!("tokens are verified here")
     }
 
+    async fn changes(&self, _: u64) -> Result<RightsChanges, AuthError> {
+        panic!("only keys are asked for")
+    }
+
     async fn key_set(&self) -> Result<String, AuthError> {
         self.calls.fetch_add(1, Ordering::SeqCst);
         if self.back.load(Ordering::SeqCst) {
@@ -44,7 +48,7 @@ async fn requests_do_not_queue_for_keys_that_do_not_come() {
     let keys = KeySet::new([key.public()]).to_json();
     let signer = Signer::new(key, "registry");
     let peer = Arc::new(Hanging { signer, keys, back: AtomicBool::new(false), calls: AtomicU32::new(0) });
-    let token = peer.signer.sign(&Principal::Anonymous, &[], 1000, 300).unwrap();
+    let token = peer.signer.sign(&Principal::Anonymous, &[], 1, 1000, 300).unwrap();
     let keys = Keys::new("registry", Arc::clone(&peer) as _);
     let started = Instant::now();
     let all = futures_util::future::join_all((0..20).map(|_| keys.verify(&token, 1000))).await;

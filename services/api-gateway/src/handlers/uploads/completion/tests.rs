@@ -4,18 +4,22 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use entrepot_core::ports::blobs::{Appended, BlobSource, BodyError};
 use entrepot_core::{Algorithm, Page, PageOf, Principal, StorageKey};
+use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt, stream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
 use super::*;
 
-/// Both ports; tells what is done.
+/// What an object is found to be.
+type Stored = fn() -> Result<BlobSource, BlobError>;
+
+/// All ports; tells what is done.
 struct Ports {
     told: UnboundedSender<&'static str>,
-    /// What stands for the digest, and what its object is found to be.
+    /// What stands for the digest, and its object.
     known: Option<LocatedBlob>,
-    stored: fn() -> Result<BlobSource, BlobError>,
+    stored: Stored,
 }
 
 impl Ports {
@@ -116,16 +120,28 @@ impl BlobStore for Ports {
     }
 }
 
+impl Notices for Ports {
+    fn publish(&self, notice: Notice) {
+        assert_eq!(notice, Notice::GarbageQueued);
+        self.tell("garbage");
+    }
+
+    fn subscribe(&self) -> BoxStream<'static, Notice> {
+        panic!("nobody listens")
+    }
+}
+
 fn completion(
     resumable: bool,
     known: Option<LocatedBlob>,
-    stored: fn() -> Result<BlobSource, BlobError>,
+    stored: Stored,
 ) -> (Completion, UnboundedReceiver<&'static str>) {
     let (told, telling) = unbounded_channel();
     let ports = Arc::new(Ports { told, known, stored });
     let held = Held {
         uploads: Arc::clone(&ports) as _,
-        blobs: ports,
+        blobs: Arc::clone(&ports) as _,
+        notices: ports,
         repository: "team/app".parse().unwrap(),
         id: UploadId::random(),
     };
@@ -151,12 +167,15 @@ async fn a_client_that_goes_away_leaves_no_session_behind() {
         drop(go_on);
         let told = tokio::time::timeout(Duration::from_secs(10), telling.recv()).await;
         assert_eq!(told, Ok(Some(expected)));
+        if expected == "end" {
+            assert_eq!(telling.recv().await, Some("garbage"));
+        }
     }
 }
 
 #[tokio::test]
 async fn only_what_is_certainly_lost_is_replaced() {
-    let cases: [(fn() -> Result<BlobSource, BlobError>, bool); 4] = [
+    let cases: [(Stored, bool); 4] = [
         (|| Ok(BlobSource::Memory(Bytes::from_static(b"blob"))), false),
         (|| Ok(BlobSource::Memory(Bytes::from_static(b"blo"))), true),
         (|| Err(BlobError::NotFound), true),
