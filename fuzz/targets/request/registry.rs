@@ -3,9 +3,7 @@
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
-use api_gateway::{
-    AccessMode, AdmissionLimits, Gateway, GatewayConfig, Ports, RateLimits, RedirectPolicy, Redirects,
-};
+use api_gateway::{AccessMode, AdmissionLimits, Gateway, GatewayConfig, Ports, RateLimits, RedirectPolicy, Redirects};
 use async_trait::async_trait;
 use blob_store::Blobs;
 use bytes::Bytes;
