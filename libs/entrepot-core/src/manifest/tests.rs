@@ -163,12 +163,14 @@ proptest! {
 }
 
 #[test]
-fn annotations_have_a_limit() {
+fn annotations_that_a_list_of_referrers_repeats_have_a_limit() {
     let annotated = |size: usize| {
         // Escapes do not count: what is kept is the text.
         let value = format!("\u{1}{}", "x".repeat(size - "first".len() - "other".len() - 2));
-        parse(&with(image(), "annotations", json!({"first": "1", "other": value})))
+        with(image(), "annotations", json!({"first": "1", "other": value}))
     };
+    parse(&annotated(3 << 20)).unwrap();
+    let annotated = |size| parse(&with(annotated(size), "subject", descriptor(MediaType::OCI_MANIFEST, "subject")));
     assert_eq!(annotated(MAX_ANNOTATION_BYTES).unwrap().annotations.len(), 2);
     let error = annotated(MAX_ANNOTATION_BYTES + 1).unwrap_err();
     assert_eq!((error.kind(), error.oci_code()), (ErrorKind::Invalid, OciCode::ManifestInvalid));
