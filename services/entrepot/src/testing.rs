@@ -87,7 +87,7 @@ impl Builder {
             directory: Arc::new(directory),
             running,
             #[cfg(feature = "postgres-tests")]
-            _database: database,
+            _database: Some(database),
         }
     }
 }
@@ -99,7 +99,7 @@ pub struct TestRegistry {
     directory: Arc<TempDir>,
     running: Option<Running>,
     #[cfg(feature = "postgres-tests")]
-    _database: entrepot_sql::testing::Scratch,
+    _database: Option<entrepot_sql::testing::Scratch>,
 }
 
 impl TestRegistry {

@@ -84,7 +84,14 @@ impl TestGateways {
     pub fn gateway(&self) -> TestRegistry {
         let (config, _) = Config::read(&self.source, Role::Embedded).unwrap();
         let running = Some(Running::start(Topology::Gateway, &config).unwrap());
-        TestRegistry { topology: Topology::Gateway, config, directory: Arc::clone(&self.directory), running }
+        TestRegistry {
+            topology: Topology::Gateway,
+            config,
+            directory: Arc::clone(&self.directory),
+            running,
+            #[cfg(feature = "postgres-tests")]
+            _database: None,
+        }
     }
 
     /// Does something to accounts and grants, as the commands of the command line do.

@@ -31,7 +31,7 @@ async fn finishing(
     let id = board.watcher.ports.open(place).await;
     let position = board.watcher.ports.begin_finish(place, id, digest).await;
     let uploads = side.ports.uploads.clone();
-    (id, async move { uploads.finish(id, &position, digest, 2).await })
+    (id, async move { uploads.finish(id, &position, digest, 2, None).await })
 }
 
 fn lease(side: &Side, idle: Duration) -> impl Future<Output = Answer<Vec<Garbage>>> + Send + 'static {
@@ -158,8 +158,8 @@ async fn r12_a_chunk_and_a_completion() {
                 };
                 let finish = async move {
                     match second.begin_finish(&there, id, None, blob.digest).await? {
-                        Finish::Write(position) => {
-                            second.finish(id, &position, blob.digest, position.offset + 2).await?;
+                        Finish::Write { position, .. } => {
+                            second.finish(id, &position, blob.digest, position.offset + 2, None).await?;
                             Ok(position.offset)
                         }
                         Finish::Done(_) => Err(IndexError::UploadUnknown),
