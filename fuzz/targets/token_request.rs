@@ -10,7 +10,7 @@ use auth_token::token_routes;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderValue, Request, Uri, header};
-use entrepot_core::ports::auth::{Authorized, Credentials, IssuedToken, TokenRequest};
+use entrepot_core::ports::auth::{Authorized, Credentials, IssuedToken, RightsChanges, TokenRequest};
 use entrepot_core::ports::{AuthError, TokenService};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
@@ -49,6 +49,10 @@ impl TokenService for Accounts {
 
     async fn authorize(&self, _: TokenRequest) -> Result<Authorized, AuthError> {
         panic!("the token endpoint issues tokens and nothing else");
+    }
+
+    async fn changes(&self, _: u64) -> Result<RightsChanges, AuthError> {
+        panic!("the token endpoint asks for no changes");
     }
 
     async fn key_set(&self) -> Result<String, AuthError> {
