@@ -1,6 +1,7 @@
 //! Where tools and downloads are kept: outside the clone, so that a fresh clone starts warm.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use anyhow::{Context, Result};
 
@@ -20,7 +21,12 @@ pub(crate) fn folder(name: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// The workspace's root folder.
+/// The workspace's root folder: of the clone that `cargo xtask` was called in, and not of the one that this program was
+/// built in, as clones may share a target folder.
 pub(crate) fn workspace() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies one level below the workspace root")
+    static ROOT: OnceLock<PathBuf> = OnceLock::new();
+    ROOT.get_or_init(|| {
+        let package = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+        Path::new(&package).parent().expect("xtask lies one level below the workspace root").to_owned()
+    })
 }
