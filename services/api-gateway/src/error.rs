@@ -42,6 +42,10 @@ impl ApiError {
         Self(Box::new(Answer { kind, code, message, detail, headers, principal: None }))
     }
 
+    pub(crate) fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
     #[cfg(test)]
     pub(crate) fn code(&self) -> OciCode {
         self.0.code

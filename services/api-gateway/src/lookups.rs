@@ -20,6 +20,10 @@ use crate::flights::Flights;
 /// How long an entry that can be served waits to be confirmed.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// How often a tag is looked up before what it names is believed to be gone: each time it has to move and what it
+/// named has to be deleted within a millisecond.
+const TAG_TRIES: u32 = 5;
+
 type Outcome<T> = Result<T, Arc<IndexError>>;
 
 /// Reads by digest.
@@ -46,25 +50,60 @@ impl Lookups {
             return Ok(Arc::clone(&known.value));
         }
         let flight = self.manifest_flights.join((key.clone(), seen), || {
-            let (index, (repository, digest)) = (Arc::clone(&self.manifests), key.clone());
-            let confirmed = known.as_ref().map(|known| Arc::clone(&known.value));
-            let read = async move {
-                match confirmed {
-                    // Bytes that are here already are not sent again.
-                    Some(manifest) => index.resolve(&repository, &Reference::Digest(digest)).await.map(|_| manifest),
-                    None => index.get_manifest(&repository, digest).await.map(|stored| Arc::new(stored.into())),
-                }
-            };
+            let read = self.read(key, known.as_ref());
             refresh(self.caches.manifests.clone(), seen, key.clone(), known, read)
         });
         flight.await.map_err(|error| ApiError::of_index(&error))
     }
 
-    /// The manifest of a digest that the index has just named: it is there, so memory is as good as the index.
-    pub(crate) async fn named_manifest(&self, key: &Key) -> Result<Arc<CachedManifest>, ApiError> {
-        match self.caches.manifests.get(key) {
-            Some(known) => Ok(known.value),
-            None => self.manifest(key).await,
+    /// The manifest of a tag, which is looked up at its owner every time: a moved tag is visible at once, everywhere.
+    ///
+    /// Between the look-up and the reading the tag may move and what it named be deleted. A tag that was there all the
+    /// time never answers 404 for that: it is looked up again.
+    pub(crate) async fn tagged_manifest(
+        &self,
+        repository: &RepositoryName,
+        tag: &Reference,
+    ) -> Result<Arc<CachedManifest>, ApiError> {
+        let mut tries = TAG_TRIES;
+        loop {
+            let digest = self.manifests.resolve(repository, tag).await?;
+            let key = (repository.clone(), digest);
+            // The index has just named it: memory is as good as the index.
+            if let Some(known) = self.caches.manifests.get(&key) {
+                return Ok(known.value);
+            }
+            tries -= 1;
+            match self.manifest(&key).await {
+                Err(error) if error.kind() == ErrorKind::NotFound && tries > 0 => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// A manifest that a client may be about not to push, because it is there: the index says so, now. Only where it
+    /// does not answer, and so takes no push either, memory does.
+    pub(crate) async fn present_manifest(&self, key: &Key) -> Result<Arc<CachedManifest>, ApiError> {
+        let seen = self.caches.manifests.seen();
+        let known = self.caches.manifests.get(key);
+        let read = self.read(key, known.as_ref());
+        let outcome = refresh(self.caches.manifests.clone(), seen, key.clone(), known, read).await;
+        outcome.map_err(|error| ApiError::of_index(&error))
+    }
+
+    /// Reads a manifest; the bytes that are here already are not sent again.
+    fn read(
+        &self,
+        key: &Key,
+        known: Option<&Known<Arc<CachedManifest>>>,
+    ) -> impl Future<Output = Result<Arc<CachedManifest>, IndexError>> + Send + use<> {
+        let (index, (repository, digest)) = (Arc::clone(&self.manifests), key.clone());
+        let confirmed = known.map(|known| Arc::clone(&known.value));
+        async move {
+            match confirmed {
+                Some(manifest) => index.resolve(&repository, &Reference::Digest(digest)).await.map(|_| manifest),
+                None => index.get_manifest(&repository, digest).await.map(|stored| Arc::new(stored.into())),
+            }
         }
     }
 

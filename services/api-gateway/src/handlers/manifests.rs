@@ -28,13 +28,11 @@ pub(crate) async fn get(
     reference: &Reference,
 ) -> Result<Response<Body>, ApiError> {
     call.authorize(repository, Action::Pull).await?;
+    let lookups = &call.gateway.lookups;
     let manifest = match reference {
-        Reference::Digest(digest) => call.gateway.lookups.manifest(&(repository.clone(), *digest)).await?,
-        // The tag is looked up at its owner every time: a moved tag is visible at once, everywhere.
-        Reference::Tag(_) => {
-            let digest = call.gateway.ports.manifests.resolve(repository, reference).await?;
-            call.gateway.lookups.named_manifest(&(repository.clone(), digest)).await?
-        }
+        Reference::Tag(_) => lookups.tagged_manifest(repository, reference).await?,
+        Reference::Digest(digest) if call.is_head() => lookups.present_manifest(&(repository.clone(), *digest)).await?,
+        Reference::Digest(digest) => lookups.manifest(&(repository.clone(), *digest)).await?,
     };
     let unchanged = conditions::is_unchanged(&call.parts.headers, &manifest.etag);
     let mut response = match (unchanged, call.is_head()) {

@@ -14,6 +14,8 @@ pub(crate) struct Index {
     present: AtomicBool,
     down: AtomicBool,
     stalled: AtomicBool,
+    /// How many manifests more are gone once they were named.
+    vanishing: AtomicUsize,
     /// Names of the calls.
     calls: Mutex<Vec<&'static str>>,
     /// Takes a look before an answer is on its way back.
@@ -51,6 +53,10 @@ impl ManifestIndex for Index {
     async fn get_manifest(&self, _: &RepositoryName, digest: Digest) -> Result<StoredManifest, IndexError> {
         let media_type: MediaType = MediaType::OCI_MANIFEST.parse().unwrap();
         let stored = StoredManifest { digest, media_type, payload: "payload".into() };
+        if self.vanishing.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok() {
+            let gone = || IndexError::ManifestUnknown(Reference::Digest(digest));
+            return self.call("get", (), gone()).await.and(Err(gone()));
+        }
         self.call("get", stored, IndexError::ManifestUnknown(Reference::Digest(digest))).await
     }
 
@@ -113,6 +119,7 @@ pub(crate) fn setup() -> (Arc<Index>, Caches, Lookups) {
         present: AtomicBool::new(true),
         down: AtomicBool::new(false),
         stalled: AtomicBool::new(false),
+        vanishing: AtomicUsize::new(0),
         calls: Mutex::default(),
         answered: AtomicUsize::new(0),
         key: StorageKey::random(),
@@ -245,13 +252,53 @@ async fn a_reading_from_before_a_deletion_serves_nobody_after_it() {
     assert_eq!(both(&lookups).await, GONE);
 }
 
+fn tag() -> Reference {
+    Reference::Tag("latest".parse().unwrap())
+}
+
+fn status<T>(outcome: Result<T, ApiError>) -> u16 {
+    outcome.map_or_else(|error| error.into_response().status().as_u16(), |_| 200)
+}
+
 /// A tag names a digest that is there: the manifest behind it needs no confirmation of its own.
 #[tokio::test(start_paused = true)]
 async fn a_manifest_just_named_by_the_index_costs_no_second_call() {
     let (index, _, lookups) = setup();
-    lookups.named_manifest(&key()).await.map_err(|_| "missing").unwrap();
+    let (repository, tag) = (key().0, tag());
+    assert_eq!(status(lookups.tagged_manifest(&repository, &tag).await), 200);
+    assert_eq!(index.calls(), ["resolve", "get"]);
     tokio::time::advance(FRESH * 2).await;
+    assert_eq!(status(lookups.tagged_manifest(&repository, &tag).await), 200);
+    assert_eq!(index.calls(), ["resolve"]);
+}
+
+/// The tag was moved and what it had named deleted, after it was looked up: it was never without a manifest.
+#[tokio::test(start_paused = true)]
+async fn a_tag_that_moves_under_a_reading_is_looked_up_again() {
+    let (index, _, lookups) = setup();
+    let (repository, tag) = (key().0, tag());
+    index.vanishing.store(2, SeqCst);
+    assert_eq!(status(lookups.tagged_manifest(&repository, &tag).await), 200);
+    assert_eq!(index.calls(), ["resolve", "get"].repeat(3));
+    let (index, _, lookups) = setup();
+    index.vanishing.store(usize::MAX, SeqCst);
+    assert_eq!(status(lookups.tagged_manifest(&repository, &tag).await), 404);
+    assert_eq!(index.calls().len(), 2 * TAG_TRIES as usize, "it ends");
+}
+
+/// Who is told that a manifest is there does not push it.
+#[tokio::test(start_paused = true)]
+async fn presence_is_asked_of_the_index_each_time() {
+    let (index, _, lookups) = setup();
+    assert_eq!(status(lookups.manifest(&key()).await), 200);
     index.calls();
-    lookups.named_manifest(&key()).await.map_err(|_| "missing").unwrap();
-    assert!(index.calls().is_empty());
+    assert_eq!(status(lookups.present_manifest(&key()).await), 200);
+    assert_eq!(index.calls(), ["resolve"], "the bytes are here");
+    index.present.store(false, SeqCst);
+    assert_eq!(status(lookups.present_manifest(&key()).await), 404);
+    assert_eq!(status(lookups.manifest(&key()).await), 404, "what is gone is forgotten");
+    index.present.store(true, SeqCst);
+    assert_eq!(status(lookups.present_manifest(&key()).await), 200);
+    index.down.store(true, SeqCst);
+    assert_eq!(status(lookups.present_manifest(&key()).await), 200, "a pull goes on, and a push gets no further");
 }

@@ -73,6 +73,8 @@ fn a_manifest_deleted_elsewhere_takes_its_tags_along_at_once() {
     for gateway in [&other, &one] {
         gateway.get("/v2/app/manifests/v1").error(404, "MANIFEST_UNKNOWN");
         assert_eq!(gateway.get("/v2/app/tags/list").json()["tags"], serde_json::json!([]));
+        // A client that is told that it is there does not push it.
+        gateway.head(&by_digest).expect(404);
     }
     one.get(&by_digest).error(404, "MANIFEST_UNKNOWN");
 }
