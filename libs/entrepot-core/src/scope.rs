@@ -63,6 +63,12 @@ impl Actions {
         Self(self.0 | other.0)
     }
 
+    /// What this set holds and the other does not.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
     /// True when the set holds nothing.
     pub const fn is_empty(self) -> bool {
         self.0 == 0

@@ -19,6 +19,9 @@ pub(crate) struct Claims {
     #[serde(rename = "gen", default)]
     pub(crate) generation: u64,
     pub(crate) access: Vec<Access>,
+    /// What was asked for and not granted, of resources of which something was. Ours alone, and left out where empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) refused: Vec<Access>,
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]

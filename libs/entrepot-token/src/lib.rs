@@ -18,7 +18,7 @@
 //! let signer = Signer::new(key, "registry.example.com");
 //!
 //! let scopes = vec!["repository:team/app:pull".parse()?];
-//! let token = signer.sign(&Principal::User("alice".into()), &scopes, 0, 1_000, 300)?;
+//! let token = signer.sign(&Principal::User("alice".into()), &scopes, &[], 0, 1_000, 300)?;
 //! let grant = verifier.verify(&token, 1_060)?;
 //! assert!(grant.allows(&scopes[0].resource, Action::Pull));
 //! assert!(!grant.allows(&scopes[0].resource, Action::Push));

@@ -42,8 +42,8 @@ impl Signer {
 
     /// A token that gives `principal` these rights from `now` (seconds since 1970) for `lifetime` seconds, at most
     /// [`MAX_LIFETIME`]. A scope without actions is kept: it says that the right was asked for and not granted,
-    /// and of the catalog that it shows what the other scopes let pull. `generation` is that of the rights: one which
-    /// had been committed before they were read.
+    /// and of the catalog that it shows what the other scopes let pull. `refused` holds what was asked for beside what
+    /// was granted. `generation` is that of the rights: one which had been committed before they were read.
     ///
     /// # Errors
     /// [`SignError::TooLarge`] when the scopes do not fit.
@@ -51,11 +51,12 @@ impl Signer {
         &self,
         principal: &Principal,
         scopes: &[Scope],
+        refused: &[Scope],
         generation: u64,
         now: u64,
         lifetime: u64,
     ) -> Result<String, SignError> {
-        let access: Vec<_> = scopes.iter().map(Access::of).collect();
+        let [access, refused] = [scopes, refused].map(|scopes| scopes.iter().map(Access::of).collect::<Vec<_>>());
         if access.len() > MAX_SCOPES {
             return Err(SignError::TooLarge);
         }
@@ -71,6 +72,7 @@ impl Signer {
             jti: URL_SAFE_NO_PAD.encode(id),
             generation,
             access,
+            refused,
         };
         let payload = serde_json::to_vec(&claims).map_err(|_| SignError::TooLarge)?;
         let token = jws::sign(&self.key, &payload).map_err(SignError::Key)?;

@@ -24,6 +24,8 @@ pub struct Grant {
     pub principal: Principal,
     /// What may be done.
     pub scopes: Vec<Scope>,
+    /// What was asked for with it and not granted: asking again would change nothing.
+    pub refused: Vec<Scope>,
     /// Until when, in seconds since 1970.
     pub expires_at: u64,
     /// The token's own identifier (`jti`), for the audit log.
@@ -33,6 +35,13 @@ pub struct Grant {
 }
 
 impl Grant {
+    /// Whether the token was asked for with this action on this resource, and nothing or something else was granted.
+    pub fn refuses(&self, resource: &Resource, action: Action) -> bool {
+        let nothing = |scope: &Scope| scope.resource == *resource && scope.actions.is_empty();
+        let this = |scope: &Scope| scope.resource == *resource && scope.actions.contains(action);
+        self.scopes.iter().any(nothing) || self.refused.iter().any(this)
+    }
+
     /// Whether the token names this resource, or its whole tenant, with this action.
     pub fn allows(&self, resource: &Resource, action: Action) -> bool {
         self.scopes.iter().any(|scope| scope.resource.covers(resource) && scope.actions.contains(action))
@@ -129,11 +138,13 @@ impl Verifier {
         if claims.nbf > latest || claims.iat > latest || claims.exp > longest {
             return Err(TokenError::Times);
         }
-        if claims.access.len() > MAX_SCOPES {
+        if claims.access.len().max(claims.refused.len()) > MAX_SCOPES {
             return Err(TokenError::Malformed("it has too many scopes"));
         }
         let principal = claims.sub.parse().map_err(|_| TokenError::Malformed("its subject is not a principal"))?;
-        let scopes = claims.access.iter().filter_map(Access::scope).collect();
-        Ok(Grant { principal, scopes, expires_at: claims.exp, id: claims.jti, generation: claims.generation })
+        let [scopes, refused] =
+            [&claims.access, &claims.refused].map(|access| access.iter().filter_map(Access::scope).collect());
+        let (expires_at, id, generation) = (claims.exp, claims.jti, claims.generation);
+        Ok(Grant { principal, scopes, refused, expires_at, id, generation })
     }
 }

@@ -48,7 +48,7 @@ impl Caller {
         self.allows(&Resource::Repository(repository.clone()), action)
     }
 
-    fn allows(&self, resource: &Resource, action: Action) -> bool {
+    pub(crate) fn allows(&self, resource: &Resource, action: Action) -> bool {
         match &self.rights {
             Rights::Everything => true,
             Rights::Token(grant) => grant.allows(resource, action),
@@ -125,29 +125,6 @@ impl Authenticator {
         Err(self.refuse(parts, &caller, &scope, Action::Pull))
     }
 
-    /// Whether the caller may read `source` to mount a blob from it into `repository`.
-    ///
-    /// The right must be in this very token, whatever its owner may do besides. A token that was asked for without the
-    /// source gets one challenge for both; afterwards the token says yes or no, and no is never an error.
-    pub(crate) fn may_mount(
-        &self,
-        parts: &Parts,
-        caller: &Caller,
-        repository: &RepositoryName,
-        source: Resource,
-    ) -> Result<bool, ApiError> {
-        if caller.allows(&source, Action::Pull) {
-            return Ok(true);
-        }
-        let source = Scope { resource: source, actions: wanted(Action::Pull) };
-        if covers(caller, &source) {
-            return Ok(false);
-        }
-        let target = Scope { resource: Resource::Repository(repository.clone()), actions: wanted(Action::Push) };
-        let message = format!("mounting takes a token that names {} too", source.resource);
-        Err(self.challenges.refuse(parts, &[target, source], &message, Some("insufficient_scope")))
-    }
-
     /// The `_sig` of an upload session's `Location`.
     pub(crate) fn sign_session(&self, repository: &RepositoryName, id: UploadId) -> String {
         self.sessions.sign(repository, id)
@@ -213,7 +190,7 @@ impl Authenticator {
     /// Known but not allowed. A caller without credentials is asked for some instead.
     fn refuse(&self, parts: &Parts, caller: &Caller, scope: &Scope, action: Action) -> ApiError {
         let message = format!("{} may not {} {}", caller.principal, action.as_str(), subject(&scope.resource));
-        if caller.principal == Principal::Anonymous || !is_denied(caller, scope) {
+        if caller.principal == Principal::Anonymous || !is_denied(caller, scope, action) {
             let refused = self.challenges.refuse(parts, from_ref(scope), &message, Some("insufficient_scope"));
             return refused.with_principal(&caller.principal);
         }
@@ -230,14 +207,12 @@ fn purpose(scope: Option<&Scope>) -> Purpose {
     }
 }
 
-/// True when the token says that nothing of the resource was granted. One with some actions may have been asked for
-/// with just those: a client that holds a pull token has to learn that it needs another to push or delete.
-fn is_denied(caller: &Caller, scope: &Scope) -> bool {
+/// True when the token says that it was asked for with this right and does not give it. One that was asked for with
+/// less does not: a client that holds a token to pull has to learn that it needs another to push or delete.
+fn is_denied(caller: &Caller, scope: &Scope, action: Action) -> bool {
     match &caller.rights {
         Rights::Everything | Rights::Scopes(_) => true,
-        Rights::Token(grant) => {
-            grant.scopes.iter().any(|granted| granted.resource == scope.resource && granted.actions.is_empty())
-        }
+        Rights::Token(grant) => grant.refuses(&scope.resource, action),
     }
 }
 

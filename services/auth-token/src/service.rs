@@ -220,10 +220,11 @@ impl TokenService for Auth {
         let generation = self.generation().await?;
         let session = self.authenticate(&request).await?;
         let granted = self.granted(&session.principal, &request.scopes).await?;
+        let refused = refused(&request.scopes, &granted);
         let issued_at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let lifetime = self.0.config.token_lifetime.as_secs().clamp(1, MAX_LIFETIME);
         let keys = self.0.keys.keys().await?;
-        let token = keys.signer.sign(&session.principal, &granted, generation, issued_at, lifetime).map_err(
+        let token = keys.signer.sign(&session.principal, &granted, &refused, generation, issued_at, lifetime).map_err(
             |error| match error {
                 SignError::TooLarge => {
                     AuthError::InvalidRequest("the scopes do not fit into one token; ask for fewer".into())
@@ -253,6 +254,16 @@ impl TokenService for Auth {
     async fn changes(&self, after: u64) -> Result<RightsChanges, AuthError> {
         self.0.database.read(ListChanges(after)).await.map_err(unavailable)
     }
+}
+
+/// What was asked for and not granted beside something that was. The granted scopes begin with one for each requested.
+fn refused(requested: &[Scope], granted: &[Scope]) -> Vec<Scope> {
+    let missing = |(asked, given): (&Scope, &Scope)| {
+        let actions = asked.actions.without(given.actions);
+        let partly = !given.actions.is_empty() && !actions.is_empty();
+        partly.then(|| Scope { resource: asked.resource.clone(), actions })
+    };
+    requested.iter().zip(granted).filter_map(missing).collect()
 }
 
 fn refuse(name: &str, peer: Option<IpAddr>) -> AuthError {

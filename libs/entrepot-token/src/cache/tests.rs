@@ -7,7 +7,14 @@ use crate::Grant;
 
 fn grant(id: usize) -> Arc<Grant> {
     let id = id.to_string();
-    Arc::new(Grant { principal: Principal::Anonymous, scopes: Vec::new(), expires_at: 1, id, generation: 0 })
+    Arc::new(Grant {
+        principal: Principal::Anonymous,
+        scopes: Vec::new(),
+        refused: Vec::new(),
+        expires_at: 1,
+        id,
+        generation: 0,
+    })
 }
 
 #[test]

@@ -290,7 +290,7 @@ proptest! {
     fn no_changed_character_passes(at in 0_usize..600, with in "[A-Za-z0-9_.-]") {
         let key = SigningKey::generate().unwrap();
         let verifier = Verifier::new("registry.test", KeySet::new([key.public()]));
-        let good = Signer::new(key, "registry.test").sign(&Principal::Anonymous, &[], 0, NOW, 300).unwrap();
+        let good = Signer::new(key, "registry.test").sign(&Principal::Anonymous, &[], &[], 0, NOW, 300).unwrap();
         let at = at % good.len();
         let mut changed = good.clone();
         changed.replace_range(at..=at, &with);

@@ -29,6 +29,6 @@ fn however_much_is_held_fits_into_one_token() {
         let mut granted = vec!["registry:catalog:*".parse().unwrap()];
         add_visible(&mut granted, &patterns);
         assert!((at_least..=SCOPES).contains(&granted.len()), "{length} {}", granted.len());
-        signer.sign(&owner, &granted, u64::MAX, 1_800_000_000, 300).unwrap();
+        signer.sign(&owner, &granted, &[], u64::MAX, 1_800_000_000, 300).unwrap();
     }
 }

@@ -212,7 +212,7 @@ fn a_right_that_was_taken_away_ends_everywhere_in_time() {
         // The next token holds what is left.
         let new = token(gateway);
         gateway.call("GET", "/v2/team/app/tags/list").bearer(&new).send().expect(200);
-        put(gateway, &new).error(401, "UNAUTHORIZED");
+        put(gateway, &new).error(403, "DENIED");
     }
     // An upload that had begun may end; nothing becomes visible by that.
     let blob = content("begun before");

@@ -48,7 +48,7 @@ async fn requests_do_not_queue_for_keys_that_do_not_come() {
     let keys = KeySet::new([key.public()]).to_json();
     let signer = Signer::new(key, "registry");
     let peer = Arc::new(Hanging { signer, keys, back: AtomicBool::new(false), calls: AtomicU32::new(0) });
-    let token = peer.signer.sign(&Principal::Anonymous, &[], 0, 1000, 300).unwrap();
+    let token = peer.signer.sign(&Principal::Anonymous, &[], &[], 0, 1000, 300).unwrap();
     let keys = Keys::new("registry", Arc::clone(&peer) as _);
     let started = Instant::now();
     let all = futures_util::future::join_all((0..20).map(|_| keys.verify(&token, 1000))).await;

@@ -67,7 +67,7 @@ fn alice() -> Principal {
 }
 
 fn grant(principal: Principal, generation: u64) -> Grant {
-    Grant { principal, scopes: Vec::new(), expires_at: u64::MAX, id: "x".into(), generation }
+    Grant { principal, scopes: Vec::new(), refused: Vec::new(), expires_at: u64::MAX, id: "x".into(), generation }
 }
 
 fn feed() -> (Arc<Feed>, Arc<Rights>) {
