@@ -18,6 +18,7 @@ mod handlers;
 mod locate;
 mod location;
 mod lookups;
+mod outlive;
 mod query;
 mod ranges;
 mod redirect;

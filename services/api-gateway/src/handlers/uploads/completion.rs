@@ -8,7 +8,9 @@ use entrepot_core::ports::notices::{Notice, Notices};
 use entrepot_core::ports::uploads::Finish;
 use entrepot_core::ports::{BlobError, BlobStore, IndexError, UploadIndex};
 use entrepot_core::{Digest, RepositoryName, StorageKey, UploadId};
-use entrepot_runtime::telemetry::{Chain, carry};
+use entrepot_runtime::telemetry::Chain;
+
+use crate::outlive::outliving;
 
 /// An upload session and what works on it.
 pub(super) struct Held {
@@ -63,12 +65,10 @@ pub(super) struct Completion {
 impl Completion {
     /// Takes the session over, seals its bytes and records them. Answers the key of lost bytes that they replace.
     ///
-    /// In a task of its own: a request is dropped together with its connection, and a session that nobody gives back
-    /// would take no chunk until its completion is given up.
+    /// It goes on when the request is dropped together with its connection: a session that nobody gives back would take no
+    /// chunk until its completion is given up.
     pub(super) async fn run(self, body: ByteStream) -> Result<Option<StorageKey>, Failed> {
-        let task = tokio::spawn(carry(async move { self.complete(body).await }));
-        // The task neither panics nor is aborted, so this is a runtime that shuts down.
-        task.await.unwrap_or_else(|stopped| Err(IndexError::Unavailable(Box::new(stopped)).into()))
+        outliving(async move { self.complete(body).await }).await
     }
 
     async fn complete(&self, body: ByteStream) -> Result<Option<StorageKey>, Failed> {
