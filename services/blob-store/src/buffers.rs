@@ -17,9 +17,9 @@ use tokio::time::timeout;
 /// to hash it.
 pub(crate) const BUFFER: usize = 1 << 20;
 
-/// Buffers of one upload: one being filled, one being hashed, and four that a disk takes in one request while the next four
+/// Buffers of one upload: two being filled, two being hashed, and four that a disk takes in one request while the next four
 /// wait for it.
-pub(crate) const BUFFERS: usize = 10;
+pub(crate) const BUFFERS: usize = 12;
 
 /// Buffers that an upload has for sure once it has begun: one is filled while the other is hashed and written.
 const SURE: usize = 2;
@@ -72,20 +72,31 @@ impl Buffers {
 
     /// An empty buffer for `capacity` bytes, at most [`BUFFER`]; waits while all are in use.
     pub(crate) async fn next(&mut self, capacity: usize) -> Filling {
-        let memory = loop {
-            let back = match self.free.try_recv() {
-                Ok(back) => back,
-                Err(_) => match self.make() {
-                    Some(memory) => break memory,
-                    // One of the sure ones comes back at least.
-                    None => self.free.recv().await.expect("a sender is at hand"),
-                },
-            };
+        loop {
+            if let Some(filling) = self.at_hand(capacity) {
+                return filling;
+            }
+            // One of the sure ones comes back at least.
+            let back = self.free.recv().await.expect("a sender is at hand");
             match back {
-                Some(memory) => break memory,
+                Some(memory) => return self.filling(memory, capacity),
                 None => self.unmade += 1,
             }
-        };
+        }
+    }
+
+    /// Like [`Buffers::next`], if that would not wait.
+    pub(crate) fn at_hand(&mut self, capacity: usize) -> Option<Filling> {
+        loop {
+            match self.free.try_recv() {
+                Ok(Some(memory)) => return Some(self.filling(memory, capacity)),
+                Ok(None) => self.unmade += 1,
+                Err(_) => return self.make().map(|memory| self.filling(memory, capacity)),
+            }
+        }
+    }
+
+    fn filling(&self, memory: Memory, capacity: usize) -> Filling {
         Filling { memory, length: 0, capacity: capacity.min(BUFFER), home: self.home.clone() }
     }
 

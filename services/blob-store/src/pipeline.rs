@@ -15,6 +15,11 @@ use crate::buffers::{BUFFER, BUFFERS, Pool};
 use crate::hasher::Hasher;
 use crate::intake::Intake;
 
+/// Buffers that are hashed, and that are written, in one go. While as many again wait for both, enough of [`BUFFERS`] are
+/// left for what is received meanwhile; an upload with fewer goes one by one.
+const HASHED: usize = 2;
+const WRITTEN: usize = 4;
+
 /// Passes the whole body through `hasher` to `writer`.
 pub(crate) async fn pump(
     intake: &mut Intake,
@@ -37,12 +42,24 @@ pub(crate) async fn pump(
     let receive = async move {
         // After the first, every buffer begins at a multiple of its size, as suits a disk.
         let mut capacity = BUFFER - usize::try_from(past_boundary).unwrap_or(0);
+        let mut next = [Batch::new(HASHED, to_hash), Batch::new(WRITTEN, to_disk)];
         loop {
-            let mut buffer = buffers.next(capacity).await;
+            let mut buffer = match buffers.at_hand(capacity) {
+                Some(buffer) => buffer,
+                None => {
+                    // None comes back before those that are held here have been used.
+                    next.iter_mut().for_each(Batch::pass_on);
+                    buffers.next(capacity).await
+                }
+            };
             capacity = BUFFER;
             intake.fill(&mut buffer).await?;
-            let Some(bytes) = buffer.freeze() else { return Ok(()) };
-            if to_hash.send(bytes.clone()).await.is_err() || to_disk.send(bytes).await.is_err() {
+            let Some(bytes) = buffer.freeze() else {
+                next.iter_mut().for_each(Batch::pass_on);
+                return Ok(());
+            };
+            next.iter_mut().for_each(|batch| batch.add(bytes.clone()));
+            if next.iter().any(Batch::is_over) {
                 // The side that hung up says why.
                 return Ok(());
             }
@@ -50,6 +67,38 @@ pub(crate) async fn pump(
     };
     let ((), hasher, ()) = try_join3(receive, hash(hasher, hashing), write(writer, writing)).await?;
     Ok(hasher)
+}
+
+/// Full buffers on their way to where they are used, a few at a time: each time somebody is woken costs as much as
+/// hashing 50 KiB.
+struct Batch {
+    held: Vec<Bytes>,
+    most: usize,
+    to: mpsc::Sender<Bytes>,
+}
+
+impl Batch {
+    fn new(most: usize, to: mpsc::Sender<Bytes>) -> Self {
+        Self { held: Vec::with_capacity(most), most, to }
+    }
+
+    fn add(&mut self, bytes: Bytes) {
+        self.held.push(bytes);
+        if self.held.len() == self.most {
+            self.pass_on();
+        }
+    }
+
+    fn pass_on(&mut self) {
+        for bytes in self.held.drain(..) {
+            // Where it cannot be sent there is nobody left, which `is_over` tells.
+            let _ = self.to.try_send(bytes);
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.to.is_closed()
+    }
 }
 
 async fn hash(mut hasher: Hasher, mut batches: mpsc::Receiver<Bytes>) -> Result<Hasher, BlobError> {
@@ -70,8 +119,9 @@ async fn hash(mut hasher: Hasher, mut batches: mpsc::Receiver<Bytes>) -> Result<
 
 async fn write(writer: &mut dyn ObjectWriter, mut batches: mpsc::Receiver<Bytes>) -> Result<(), BlobError> {
     loop {
-        let mut waiting = Vec::with_capacity(BUFFERS);
-        if batches.recv_many(&mut waiting, BUFFERS).await == 0 {
+        let mut waiting = Vec::with_capacity(WRITTEN);
+        // More at once would leave the others nothing to fill meanwhile.
+        if batches.recv_many(&mut waiting, WRITTEN).await == 0 {
             return Ok(());
         }
         writer.write(waiting).await.map_err(failed)?;

@@ -162,3 +162,15 @@ async fn a_stalled_disk_does_not_fill_the_memory() {
     assert_eq!(first.await.unwrap().unwrap(), 20 << 20);
     assert_eq!(upload(&bytes).await.unwrap().unwrap(), 20 << 20);
 }
+
+/// Buffers are handed on a few at a time; an upload that gets only two hands on each.
+#[tokio::test]
+async fn an_upload_gets_through_with_the_least_memory() {
+    for bed in Bed::all() {
+        let bytes = content((9 << 20) + 7);
+        let blobs = bed.blobs.clone().upload_memory(0);
+        let sealed = blobs.seal(start(1), body(&bytes), sha256(&bytes));
+        let sealed = tokio::time::timeout(Duration::from_secs(20), sealed).await.expect("nothing comes back");
+        assert_eq!(sealed.unwrap(), bytes.len() as u64);
+    }
+}

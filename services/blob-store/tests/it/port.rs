@@ -71,7 +71,7 @@ async fn a_body_that_breaks_off_leaves_nothing_and_can_be_sent_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_is_dropped_leaves_nothing() {
     for bed in Bed::all() {
-        let (position, bytes) = (start(1), content(2 << 20));
+        let (position, bytes) = (start(1), content(6 << 20));
         let appended = bed.blobs.append(position.clone(), body(&bytes[..1000])).await.unwrap();
         let position = next(&position, appended);
         let endless = body(&bytes).chain(stream::pending()).boxed();
