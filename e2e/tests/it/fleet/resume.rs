@@ -1,4 +1,5 @@
-//! The gateway that receives a chunk is killed in the middle of it; the client goes on at another one.
+//! The gateway that receives a chunk, or a whole layer in one request, is killed in the middle of it; the client goes on at
+//! another one.
 
 use std::io::Read;
 use std::process::Command;
@@ -14,6 +15,10 @@ use super::{check, number, plain};
 const REPOSITORY: &str = "resume/layer";
 /// What a client sends in one request, and so the most that it has to send again.
 const CHUNK: u64 = 16 << 20;
+/// The largest part: as much of one request as need not be acknowledged.
+const PART: u64 = 64 << 20;
+/// What lies in sockets, given by the client and taken by nobody.
+const ON_THE_WAY: u64 = 16 << 20;
 /// A kill in every so many chunks.
 const EVERY: u64 = 8;
 
@@ -55,12 +60,7 @@ fn exercise(registry: &mut Registry) -> Result<String> {
         let length = CHUNK.min(size - upload.offset);
         let last = upload.offset + length - 1;
         let kill = (chunk % EVERY == EVERY / 2).then(|| pid(registry, at)).transpose()?;
-        let then: Option<Box<dyn FnOnce()>> = kill.map(|pid| -> Box<dyn FnOnce()> {
-            Box::new(move || {
-                let killed = Command::new("kill").args(["-KILL", &pid.to_string()]).status();
-                assert!(killed.is_ok_and(|status| status.success()), "the gateway could not be killed");
-            })
-        });
+        let then: Option<Box<dyn FnOnce()>> = kill.map(|pid| -> Box<dyn FnOnce()> { Box::new(move || kill_now(pid)) });
         let mut body = HalfWay { content: content.take(length), until: length / 2, then };
         let request = Request::new("PATCH", &upload.location)
             .header("Content-Type", "application/octet-stream")
@@ -99,6 +99,52 @@ fn exercise(registry: &mut Registry) -> Result<String> {
     Ok(format!("{} MiB, {kills} kills, all resumed, {} MiB sent again", size >> 20, again >> 20))
 }
 
+/// A layer in one PATCH without an end, as docker and podman send it. After each kill the client asks how far it has got,
+/// and sends the rest in one PATCH again.
+fn streamed(registry: &mut Registry) -> Result<String> {
+    let size = number("ENTREPOT_E2E_RESUME_MIB", 1024) << 20;
+    let (digest, _) = digest_of(&mut Content::of(size))?;
+    let gateways = registry.gateways();
+    let mut upload = registry.api_of(&gateways[0]).open_upload(REPOSITORY)?;
+    let (mut kills, mut most) = (0, 0);
+    for at in (0..gateways.len()).cycle() {
+        let (left, victim) = (size - upload.offset, pid(registry, at)?);
+        // Five times on the way, at no multiple of anything.
+        let distance = size / 6 + 1_234_567;
+        let kill = distance < left;
+        let then: Option<Box<dyn FnOnce()>> = kill.then(|| -> Box<dyn FnOnce()> { Box::new(move || kill_now(victim)) });
+        let content = content_from(size, upload.offset)?.take(left);
+        let mut body = HalfWay { content, until: left.saturating_sub(distance), then };
+        let request = Request::new("PATCH", &upload.location).header("Content-Type", "application/octet-stream");
+        let outcome = registry.api_of(&gateways[at]).client().send(request.body(Body::Chunked(&mut body)));
+        let given = upload.offset + left - body.content.limit();
+        if !kill {
+            outcome?.expect(&[202])?;
+            break;
+        }
+        ensure!(outcome.is_err(), "a killed gateway answered");
+        kills += 1;
+        let other = registry.api_of(&gateways[(at + 1) % gateways.len()]);
+        upload = other.upload_status(&upload).context("the session is lost")?;
+        let again = given.checked_sub(upload.offset).context("more is acknowledged than was sent")?;
+        ensure!(again <= PART + ON_THE_WAY, "{again} bytes of {given} have to be sent again");
+        most = most.max(again);
+        ensure!(registry.ended().len() == 1, "another process ended");
+        registry.restart()?;
+    }
+    let api = registry.api();
+    api.finish_upload(&upload, &digest, &[])?;
+    let mut response = api.client().stream(Request::new("GET", format!("/v2/{REPOSITORY}/blobs/{digest}")))?;
+    let (found, total) = digest_of(response.body())?;
+    ensure!(found == digest && total == size, "{total} bytes of {found} are stored");
+    Ok(format!("{} MiB in one request, {kills} kills, all resumed, at most {} MiB sent again", size >> 20, most >> 20))
+}
+
+fn kill_now(pid: u32) {
+    let killed = Command::new("kill").args(["-KILL", &pid.to_string()]).status();
+    assert!(killed.is_ok_and(|status| status.success()), "the gateway could not be killed");
+}
+
 /// The process id of the gateway at this place.
 fn pid(registry: &Registry, at: usize) -> Result<u32> {
     let name = format!("api-gateway-{}", at + 1);
@@ -109,4 +155,9 @@ fn pid(registry: &Registry, at: usize) -> Result<u32> {
 #[test]
 fn on_another_gateway() {
     check("resume", &[], &plain(), exercise);
+}
+
+#[test]
+fn in_one_request() {
+    check("resume", &[], &plain(), streamed);
 }

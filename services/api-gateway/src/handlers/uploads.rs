@@ -1,6 +1,7 @@
 //! `/v2/<name>/blobs/uploads/…`: the gateway conducts, index and blob-store never call each other.
 
 mod completion;
+mod segments;
 
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_RANGE, LOCATION, RANGE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use self::completion::{Completion, Failed, Held};
+use self::segments::Segments;
 use super::{CONTENT_DIGEST, Call, UPLOAD_UUID, empty};
 use crate::auth::Caller;
 use crate::error::ApiError;
@@ -91,7 +93,14 @@ async fn try_mount(
     }
 }
 
+/// What a client that is cut off sends again at most: bytes before a multiple of this are acknowledged while the rest of
+/// the request is still to come. As large as the largest part of a multipart
+/// upload, whose sizes divide it, so that none has to be kept for the segment after it.
+const SEGMENT: u64 = 64 << 20;
+
 /// A chunk. Without `Content-Range` the bytes go wherever the upload stands, as docker streams.
+///
+/// A long one is stored as if it had come in several, for docker and podman send a whole layer in one request.
 pub(crate) async fn patch(
     call: &Call<'_>,
     repository: &RepositoryName,
@@ -102,18 +111,24 @@ pub(crate) async fn patch(
     let session = Session { repository, id };
     let range = chunk_range(&call.parts.headers)?;
     let uploads = &call.gateway.ports.uploads;
-    let position = match uploads.begin_append(repository, id, range.map(|range| range.start)).await {
+    let mut position = match uploads.begin_append(repository, id, range.map(|range| range.start)).await {
         Ok(position) => position,
         Err(error) => return Err(refuse(call, session, request, error).await),
     };
-    let body = body::stream(request, range.map(|range| range.length));
-    let appended = match call.gateway.ports.blobs.append(position.clone(), body).await {
-        Ok(appended) => appended,
-        Err(BlobError::NotFound) => return Err(held(call, session).lost(&position).await.into()),
-        Err(error) => return Err(error.into()),
-    };
-    uploads.save(id, &position, appended.offset, appended.state).await?;
-    Ok(accepted(call, session, appended.offset))
+    let body = Segments::new(body::stream(request, range.map(|range| range.length)));
+    loop {
+        let segment = body.next(SEGMENT - position.offset % SEGMENT);
+        let appended = match call.gateway.ports.blobs.append(position.clone(), segment).await {
+            Ok(appended) => appended,
+            Err(BlobError::NotFound) => return Err(held(call, session).lost(&position).await.into()),
+            Err(error) => return Err(error.into()),
+        };
+        uploads.save(id, &position, appended.offset, appended.state).await?;
+        if !body.has_more().await.map_err(BlobError::Body)? {
+            return Ok(accepted(call, session, appended.offset));
+        }
+        position = uploads.begin_append(repository, id, Some(appended.offset)).await?;
+    }
 }
 
 /// Completes an upload, with the last chunk, the whole blob or nothing in the body.
