@@ -11,6 +11,7 @@ pub mod content;
 pub mod engines;
 pub mod environment;
 pub mod faults;
+pub mod hammer;
 pub mod http;
 pub mod image;
 pub mod layout;

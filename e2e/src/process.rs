@@ -137,6 +137,22 @@ impl Daemon {
         resident_bytes(&status).with_context(|| format!("{path} has no RssAnon"))
     }
 
+    /// Processor time that its threads have used, those that have ended left out.
+    ///
+    /// # Errors
+    /// When the process is gone.
+    pub fn processor_time(&self) -> Result<Duration> {
+        let path = format!("/proc/{}/task", self.pid());
+        let mut nanos = 0;
+        for thread in std::fs::read_dir(&path).with_context(|| format!("listing {path}"))? {
+            // It may have ended since it was listed.
+            let Ok(text) = std::fs::read_to_string(thread?.path().join("schedstat")) else { continue };
+            let used = text.split_ascii_whitespace().next().and_then(|field| field.parse::<u64>().ok());
+            nanos += used.with_context(|| format!("not a schedstat: {text:?}"))?;
+        }
+        Ok(Duration::from_nanos(nanos))
+    }
+
     /// Number of open file descriptors.
     ///
     /// # Errors

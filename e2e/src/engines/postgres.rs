@@ -92,6 +92,31 @@ impl Postgres {
         self.primary.query(USER, sql)
     }
 
+    /// Counts statements from here on.
+    ///
+    /// # Errors
+    /// What psql says.
+    pub fn count_statements(&self) -> Result<()> {
+        self.query("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")?;
+        self.query("SELECT pg_stat_statements_reset()").map(drop)
+    }
+
+    /// The statements that were executed since [`Postgres::count_statements`] and how often, the most frequent first.
+    ///
+    /// # Errors
+    /// What psql says.
+    pub fn statements(&self) -> Result<Vec<(String, u64)>> {
+        let rows = self.query(
+            "SELECT calls || '|' || regexp_replace(query, '\\s+', ' ', 'g') FROM pg_stat_statements \
+             WHERE query NOT LIKE '%pg_stat_statements%' ORDER BY calls DESC",
+        )?;
+        let row = |line: &str| {
+            let (calls, statement) = line.split_once('|')?;
+            Some((statement.to_owned(), calls.parse().ok()?))
+        };
+        Ok(rows.lines().filter_map(row).collect())
+    }
+
     /// Copies the primary and starts the copy as its synchronous standby: from here on a commit is
     /// acknowledged only once both have it.
     ///
@@ -195,6 +220,8 @@ impl Node {
             &format!("port={}", address.port())[..],
             "listen_addresses=127.0.0.1",
             "unix_socket_directories=",
+            // For suites that count what is asked.
+            "shared_preload_libraries=pg_stat_statements",
             "max_connections=300",
             "max_wal_senders=5",
             "shared_buffers=64MB",

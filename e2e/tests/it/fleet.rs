@@ -7,6 +7,7 @@ mod failover;
 mod kill;
 mod load;
 mod memory;
+mod reads;
 mod redis;
 mod restart;
 mod resume;
