@@ -42,7 +42,7 @@ fn follow(url: &str, range: Option<&str>) -> (u16, Vec<u8>) {
 }
 
 #[test]
-fn nobody_is_sent_to_an_internal_address_by_default() {
+fn p36_nobody_is_sent_to_an_internal_address_by_default() {
     for topology in [Topology::Local, Topology::Grpc] {
         // Wherever the client is, or says it is.
         for settings in [&[][..], &[("http.trusted_proxies", "127.0.0.0/8")]] {

@@ -9,7 +9,7 @@ use crate::support::both;
 both!(managed:
     p04_post_form_first,
     p05_both_names_and_the_times,
-    p05_refresh_token_when_asked_for,
+    p08_refresh_token_when_asked_for,
     p06_scopes_may_repeat_or_be_listed,
     p06_nothing_granted_is_a_token_all_the_same,
     wrong_credentials,
@@ -63,7 +63,7 @@ fn p05_both_names_and_the_times(registry: TestRegistry) {
     }
 }
 
-fn p05_refresh_token_when_asked_for(registry: TestRegistry) {
+fn p08_refresh_token_when_asked_for(registry: TestRegistry) {
     alice(&registry);
     let get = registry
         .call("GET", "/token?service=entrepot&offline_token=true&client_id=docker")
