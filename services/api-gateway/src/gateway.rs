@@ -21,6 +21,7 @@ use crate::config::GatewayConfig;
 use crate::connector::Connector;
 use crate::error::ApiError;
 use crate::handlers;
+use crate::host;
 use crate::lookups::Lookups;
 use crate::query::Query;
 use crate::redirect::RedirectPolicy;
@@ -58,6 +59,8 @@ pub(crate) struct Inner {
     pub(crate) lookups: Lookups,
     pub(crate) data: DataClient,
     pub(crate) redirects: RedirectPolicy,
+    /// The host of [`GatewayConfig::public_url`].
+    pub(crate) public_host: Option<String>,
     pub(crate) admission: Admission,
     pub(crate) rates: Rates,
     pub(crate) manifest_room: Room,
@@ -78,6 +81,7 @@ impl Gateway {
             lookups,
             data: DataClient::new(Connector::new(config.data_tls.clone())),
             redirects: config.pull.clone(),
+            public_host: config.public_url.as_deref().and_then(host::of_url),
             admission: Admission::new(config.limits),
             rates,
             manifest_room: Room::new(),
