@@ -1,6 +1,6 @@
 //! The gateway and the way of a request through it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::body::Body;
@@ -14,7 +14,7 @@ use http::header::{AUTHORIZATION, HeaderName};
 use http::request::Parts;
 use http::{HeaderValue, Method, Response};
 
-use crate::admission::{self, Admission, Ask, Class, Rates};
+use crate::admission::{self, Admission, Ask, Rates};
 use crate::auth::Authenticator;
 use crate::caches::Caches;
 use crate::config::GatewayConfig;
@@ -179,10 +179,12 @@ async fn serve(gateway: &Gateway, parts: &Parts, route: Route, body: Body) -> Re
     let length = http_body::Body::size_hint(&body).exact();
     let permit = gateway.0.admission.admit(Ask::new(&route, &parts.method, length)).await?;
     let query = Query::parse(parts.uri.query());
-    let call = handlers::Call { gateway: &gateway.0, parts, query: &query };
+    let call = handlers::Call { gateway: &gateway.0, parts, query: &query, permit: Mutex::new(Some(permit)) };
     let response = handle(&call, route, body).await?;
-    // Other answers are small and on their way; a blob may take hours.
-    Ok(if permit.class() == Class::Blob { admission::hold(permit, response) } else { response })
+    match call.take_permit() {
+        Some(permit) => admission::keep(permit, response),
+        None => Ok(response),
+    }
 }
 
 async fn handle(call: &handlers::Call<'_>, route: Route, body: Body) -> Result<Response<Body>, ApiError> {

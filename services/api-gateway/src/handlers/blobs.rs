@@ -74,6 +74,7 @@ async fn answer(
     if portable && let Some(response) = redirect(call, &object, &selection, digest) {
         return Ok(Some(response));
     }
+    call.charge(ranges::kept(&object, &selection)).await?;
     match ranges::respond(call, &object, &selection).await {
         Err(BlobError::NotFound) => Ok(None),
         response => {
