@@ -21,7 +21,7 @@ use crate::config::GatewayConfig;
 use crate::connector::Connector;
 use crate::error::ApiError;
 use crate::handlers;
-use crate::host;
+use crate::host::PublicUrl;
 use crate::lookups::Lookups;
 use crate::query::Query;
 use crate::redirect::RedirectPolicy;
@@ -59,8 +59,8 @@ pub(crate) struct Inner {
     pub(crate) lookups: Lookups,
     pub(crate) data: DataClient,
     pub(crate) redirects: RedirectPolicy,
-    /// The host of [`GatewayConfig::public_url`].
-    pub(crate) public_host: Option<String>,
+    /// From [`GatewayConfig::public_url`].
+    pub(crate) public: Option<PublicUrl>,
     pub(crate) admission: Admission,
     pub(crate) rates: Rates,
     pub(crate) manifest_room: Room,
@@ -81,7 +81,7 @@ impl Gateway {
             lookups,
             data: DataClient::new(Connector::new(config.data_tls.clone())),
             redirects: config.pull.clone(),
-            public_host: config.public_url.as_deref().and_then(host::of_url),
+            public: config.public_url.as_deref().and_then(PublicUrl::parse),
             admission: Admission::new(config.limits),
             rates,
             manifest_room: Room::new(),

@@ -11,7 +11,18 @@ pub(crate) fn asked(parts: &Parts) -> Option<Authority> {
     host.or_else(|| parts.uri.authority().map(Authority::as_str))?.parse().ok()
 }
 
-/// The host of a URL.
-pub(crate) fn of_url(url: &str) -> Option<String> {
-    url.parse::<Uri>().ok()?.host().map(str::to_owned)
+/// What clients see of the registry, whatever stands between.
+pub(crate) struct PublicUrl {
+    /// Its host.
+    pub(crate) host: String,
+    /// Whether it is reached over TLS.
+    pub(crate) tls: bool,
+}
+
+impl PublicUrl {
+    /// Reads a URL; `None` where it has no host.
+    pub(crate) fn parse(url: &str) -> Option<Self> {
+        let url = url.parse::<Uri>().ok()?;
+        Some(Self { host: url.host()?.to_owned(), tls: url.scheme_str() == Some("https") })
+    }
 }

@@ -27,6 +27,8 @@ pub(crate) struct Client<'a> {
     pub(crate) address: Option<IpAddr>,
     /// Hosts under which it may know this registry; nobody is redirected who does not say one.
     pub(crate) registry: &'a [&'a str],
+    /// Whether it speaks TLS to the registry.
+    pub(crate) tls: bool,
 }
 
 /// Decides whether a blob is answered with a redirect (307).
@@ -54,7 +56,7 @@ impl RedirectPolicy {
     ///
     /// Never several ranges: storage answers those with the whole object or not at all. Never to the host that the client
     /// asked or one below it: there clients keep their credentials, which are none of the storage's business and which
-    /// S3 answers with 400.
+    /// S3 answers with 400. Never from TLS to plain HTTP: regctl, for one, refuses to go there.
     pub(crate) fn applies(&self, client: &Client<'_>, url: &str, selection: &Selection, size: u64) -> bool {
         let bytes = match selection {
             Selection::Whole => size,
@@ -70,12 +72,16 @@ impl RedirectPolicy {
         if client.registry.is_empty() || client.registry.iter().any(own) {
             return false;
         }
+        let tls = url.scheme_str() == Some("https");
+        if client.tls && !tls {
+            return false;
+        }
         match self.redirects {
             Redirects::Never => false,
             Redirects::Always => true,
             Redirects::ExternalOnly => {
                 client.address.is_some_and(|client| !self.internal_networks.contains(client))
-                    && url.scheme_str() == Some("https")
+                    && tls
                     && self.is_external(&host)
             }
         }
@@ -118,7 +124,7 @@ mod tests {
     }
 
     fn at(address: &str) -> Client<'static> {
-        Client { address: address.parse().ok(), registry: &["registry.example.com"] }
+        Client { address: address.parse().ok(), registry: &["registry.example.com"], tls: false }
     }
 
     fn applies(redirects: Redirects, client: &str, url: &str) -> bool {
@@ -188,7 +194,7 @@ mod tests {
     #[test]
     fn nobody_is_sent_where_credentials_go_along() {
         let applies = |registry: &[&str], url: &str| {
-            let client = Client { address: OUTSIDE.parse().ok(), registry };
+            let client = Client { address: OUTSIDE.parse().ok(), registry, tls: false };
             policy(Redirects::Always).applies(&client, url, &Selection::Whole, 5000)
         };
         for (registry, url) in [
@@ -211,5 +217,15 @@ mod tests {
             assert!(applies(&[registry], url), "{registry} {url}");
         }
         assert!(!applies(&[], S3), "who knows under which name it asked?");
+    }
+
+    #[test]
+    fn nobody_is_sent_from_tls_to_plain_http() {
+        let applies = |tls, url| {
+            let client = Client { tls, ..at(OUTSIDE) };
+            policy(Redirects::Always).applies(&client, url, &Selection::Whole, 5000)
+        };
+        assert!(applies(false, "http://minio.example.org/x") && applies(true, "https://minio.example.org/x"));
+        assert!(!applies(true, "http://minio.example.org/x"));
     }
 }

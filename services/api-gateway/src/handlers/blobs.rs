@@ -88,12 +88,17 @@ async fn answer(
 /// 307 to where the bytes are, if this client is to get them there. Nothing may keep it: the URL is good for a while only.
 fn redirect(call: &Call<'_>, object: &Object, selection: &Selection, digest: Digest) -> Option<Response<Body>> {
     let BlobSource::Url { url, size } = &object.source else { return None };
-    let address = call.parts.extensions.get::<Peer>().map(|peer| peer.address.ip());
+    let peer = call.parts.extensions.get::<Peer>();
     let asked = host::asked(call.parts);
     let asked = asked.as_ref().map(Authority::host);
-    // Behind a proxy that names itself to the registry, clients know it by its public name.
-    let registry: Vec<&str> = asked.into_iter().chain(call.gateway.public_host.as_deref()).collect();
-    let client = Client { address, registry: &registry };
+    // Behind a proxy, which may name itself to the registry and end TLS, clients know it by its public URL.
+    let public = call.gateway.public.as_ref();
+    let registry: Vec<&str> = asked.into_iter().chain(public.map(|url| url.host.as_str())).collect();
+    let client = Client {
+        address: peer.map(|peer| peer.address.ip()),
+        registry: &registry,
+        tls: peer.is_some_and(|peer| peer.tls) || public.is_some_and(|url| url.tls),
+    };
     if !call.gateway.redirects.applies(&client, url, selection, *size) {
         return None;
     }

@@ -103,7 +103,7 @@ fn p35_what_a_redirect_would_break_is_answered_here() {
 /// Clients in Go keep `Authorization` on a redirect to the same host or one below it.
 #[test]
 fn nobody_is_sent_where_a_token_goes_along() {
-    let settings = [("pull.redirect", "always"), ("http.public_url", "https://registry.example.com")];
+    let settings = [("pull.redirect", "always"), ("http.public_url", "http://registry.example.com")];
     let (registry, blob, target) = registry(Topology::Grpc, &settings);
     for (host, status) in [("registry.example.com", 307), ("127.0.0.2", 200), ("127.0.0.2:5000", 200), ("0.0.2", 200)] {
         let answer = registry.call("GET", &target).header("host", host).send().expect(status);
@@ -113,6 +113,10 @@ fn nobody_is_sent_where_a_token_goes_along() {
     let (registry, blob, target) = self::registry(Topology::Grpc, &settings);
     let answer = registry.call("GET", &target).header("host", "gateway.cluster").send();
     assert_eq!(answer.expect(200).body, blob.bytes, "it may know the registry by its public name");
+    // A proxy ends TLS, and clients would leave it for plain HTTP.
+    let settings = [("pull.redirect", "always"), ("http.public_url", "https://registry.example.com")];
+    let (registry, blob, target) = self::registry(Topology::Grpc, &settings);
+    assert_eq!(registry.get(&target).expect(200).body, blob.bytes);
 }
 
 #[test]
