@@ -128,6 +128,15 @@ impl Client {
         }
     }
 
+    /// Where a GET of `path` is redirected to, without going there.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub fn redirect_of(&self, path: &str) -> Result<Option<String>> {
+        let response = self.answered(Request::new("GET", path))?;
+        Ok(response.header("location").filter(|_| response.status() == 307).map(str::to_owned))
+    }
+
     /// The answer, after authentication if that was asked for.
     fn answered(&self, mut request: Request<'_>) -> Result<Streaming> {
         let authorization = self.authorization();

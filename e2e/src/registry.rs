@@ -21,6 +21,7 @@ use crate::process::Daemon;
 use crate::tls::Authority;
 use crate::{poll, ports};
 
+pub use entrepot::Commands;
 use entrepot::Replica;
 pub use scale::{Engines, Scale, Wanted};
 
@@ -304,6 +305,15 @@ impl Registry {
     #[must_use]
     pub fn api_of(&self, gateway: &str) -> Api {
         Api::new(Client::new(gateway, self.client_tls(), self.credentials()))
+    }
+
+    /// The commands of an operator; none for the stand-in.
+    #[must_use]
+    pub fn commands(&self) -> Option<Commands> {
+        match &self.target {
+            Target::Entrepot(program) => Some(Commands::new(program, &self.site)),
+            Target::Distribution => None,
+        }
     }
 
     /// One process or several.

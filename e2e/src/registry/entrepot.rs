@@ -154,18 +154,39 @@ fn add_user(program: &Path, site: &Site) -> Result<()> {
 
 /// Runs a command to its end.
 fn run(program: &Path, site: &Site, arguments: &[&str], input: &str) -> Result<()> {
-    let mut child = Command::new(program)
-        .args(arguments)
-        .arg("--config")
-        .arg(site.folder.join(CONFIG))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()?;
-    child.stdin.take().expect("it is piped").write_all(input.as_bytes())?;
-    let output = child.wait_with_output()?;
-    ensure!(output.status.success(), "entrepot {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    Ok(())
+    Commands::new(program, site).run(arguments, input)
+}
+
+/// The commands of an operator, from anywhere: the accounts of a fleet are in its database.
+#[derive(Clone, Debug)]
+pub struct Commands {
+    program: PathBuf,
+    config: PathBuf,
+}
+
+impl Commands {
+    pub(super) fn new(program: &Path, site: &Site) -> Self {
+        Self { program: program.to_owned(), config: site.folder.join(CONFIG) }
+    }
+
+    /// Runs `entrepot` with `arguments` to its end.
+    ///
+    /// # Errors
+    /// When it fails; the error shows what it said.
+    pub fn run(&self, arguments: &[&str], input: &str) -> Result<()> {
+        let mut child = Command::new(&self.program)
+            .args(arguments)
+            .arg("--config")
+            .arg(&self.config)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        child.stdin.take().expect("it is piped").write_all(input.as_bytes())?;
+        let output = child.wait_with_output()?;
+        ensure!(output.status.success(), "entrepot {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
+    }
 }
 
 /// The processes, services before their callers.

@@ -130,9 +130,11 @@ impl Engines {
             config.push_str(&format!("[database]\nurl = \"{}\"\n\n", postgres.url()));
         }
         if let Some(minio) = &self.minio {
-            let endpoint = self.s3_proxy.as_ref().map_or(minio.address(), S3Proxy::address);
+            let port = self.s3_proxy.as_ref().map_or(minio.address(), S3Proxy::address).port();
+            // Another host than the registry's, which nobody is redirected to, and a name: some clients refuse to be sent to
+            // addresses of private networks.
             config.push_str(&format!(
-                "[storage]\nbackend = \"s3\"\n\n[storage.s3]\nendpoint = \"http://{endpoint}\"\nbucket = \"{}\"\n\
+                "[storage]\nbackend = \"s3\"\n\n[storage.s3]\nendpoint = \"http://localhost:{port}\"\nbucket = \"{}\"\n\
                  region = \"{}\"\naccess_key_id = \"{}\"\nsecret_access_key = \"{}\"\n\n",
                 Minio::BUCKET,
                 minio.region(),

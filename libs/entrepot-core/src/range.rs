@@ -79,6 +79,11 @@ impl RangeSet {
         if specs.is_empty() { None } else { Some(Self(specs)) }
     }
 
+    /// Whether exactly one range was asked for, however many of several a blob may turn out to have.
+    pub const fn is_single(&self) -> bool {
+        self.0.len() == 1
+    }
+
     /// Decides what to send of a blob of `size` bytes.
     pub fn select(&self, size: u64) -> Selection {
         if self.0.len() > Self::MAX_RANGES {
@@ -153,6 +158,18 @@ mod tests {
             select("bytes=4-5,0-1,8-", 10),
             Some(Selection::Multiple(vec![part(4, 6), part(0, 2), part(8, 10)]))
         );
+    }
+
+    #[test]
+    fn several_ranges_stay_several_whatever_the_size() {
+        let is_single = |header| RangeSet::parse(header).unwrap().is_single();
+        for header in ["bytes=0-", "bytes=-3", "bytes=5-2", "bytes=99-"] {
+            assert!(is_single(header), "{header}");
+        }
+        let many = format!("bytes={}", vec!["0-0"; 5000].join(","));
+        for header in ["bytes=0-1,4-5", "bytes=0-5,99999999999-", "bytes=9-,0-", &many] {
+            assert!(!is_single(header), "{header}");
+        }
     }
 
     #[test]

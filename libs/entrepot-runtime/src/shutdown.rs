@@ -3,10 +3,11 @@
 //! The phases, in order:
 //! 1. *running*;
 //! 2. *draining*: readiness is off, connections are still accepted for the grace period, so that load balancers can
-//!    notice; every HTTP/1.1 answer says `Connection: close`, so that clients come back at another replica; work that
-//!    would start something long is refused by whoever asks [`Drain::is_draining`];
-//! 3. *stopping*: listeners close, HTTP/1.1 connections end after their next response, HTTP/2 ones get GOAWAY, background
-//!    tasks stop; whatever holds a [`Hold`] may finish until the drain timeout;
+//!    notice; every HTTP/1.1 answer says `Connection: close`, and HTTP/2 clients of a public port get GOAWAY, so that clients
+//!    come back at another replica; work that would start something long is refused by whoever asks
+//!    [`Drain::is_draining`];
+//! 3. *stopping*: listeners close, HTTP/1.1 connections end after their next response, all HTTP/2 ones get GOAWAY; whatever
+//!    holds a [`Hold`] may finish until the drain timeout, and background tasks go on for it;
 //! 4. *ended*: what is left is dropped.
 //!
 //! [`Drain::start`] is all a signal does, so tests shut down without signals.
@@ -114,7 +115,7 @@ impl Drain {
         self.reached(Phase::Draining).await;
     }
 
-    /// Completes when listeners and background tasks must stop.
+    /// Completes when listeners must close.
     pub async fn stopping(&self) {
         self.reached(Phase::Stopping).await;
     }

@@ -1,7 +1,7 @@
 //! The tasks of a process under one roof: a task that fails or panics ends the process with its error, instead of
 //! leaving a half-dead one that still answers its liveness probe.
 
-use std::{collections::HashMap, future::Future};
+use std::{collections::HashMap, future::Future, time::Duration};
 
 use tokio::task::{Id, JoinError, JoinSet};
 
@@ -9,6 +9,9 @@ use crate::{
     BoxError,
     shutdown::{Drain, Drained, Signals},
 };
+
+/// How long tasks may take to come to an await point once they are dropped.
+const DROPPED: Duration = Duration::from_secs(1);
 
 /// Why the process ends although nobody asked it to.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +55,8 @@ impl Tasks {
         &self.drain
     }
 
-    /// Adds a task that watches the drain itself, such as a server; it may return early without error.
+    /// Adds a task. It may return early without error, as a server does that watches the drain itself. Whatever runs for ever
+    /// serves requests until the last one has ended: then it is dropped, at its next await point.
     pub fn spawn<F, E>(&mut self, name: &'static str, task: F)
     where
         F: Future<Output = Result<(), E>> + Send + 'static,
@@ -62,48 +66,42 @@ impl Tasks {
         self.names.insert(handle.id(), name);
     }
 
-    /// Adds a background task that is dropped, at its next await point, when the listeners close.
-    pub fn spawn_background<F, E>(&mut self, name: &'static str, task: F)
-    where
-        F: Future<Output = Result<(), E>> + Send + 'static,
-        E: Into<BoxError> + Send,
-    {
-        let drain = self.drain.clone();
-        self.spawn(name, async move {
-            tokio::select! {
-                result = task => result,
-                () = drain.stopping() => Ok(()),
-            }
-        });
-    }
-
-    /// Adds the task that turns SIGTERM and SIGINT into a drain.
+    /// Turns SIGTERM and SIGINT into a drain, and a second one into the end of the process.
+    ///
+    /// Not one of the tasks: for as long as the handlers are installed, which is until the process ends, somebody must
+    /// listen, also while requests in flight finish and after the last of them.
     ///
     /// # Errors
     /// The handlers cannot be installed.
-    pub fn spawn_signals(&mut self) -> std::io::Result<()> {
+    pub fn watch_signals(&self) -> std::io::Result<()> {
         let signals = Signals::install()?;
-        let drain = self.drain.clone();
-        self.spawn_background::<_, BoxError>("signals", async move {
-            signals.watch(drain).await;
-            Ok(())
-        });
+        tokio::spawn(signals.watch(self.drain.clone()));
         Ok(())
     }
 
-    /// Runs until the drain has ended, or a task has failed.
+    /// Runs until the drain has ended, or a task has failed. The tasks are dropped before this returns, so that what they
+    /// work with can be closed.
     ///
     /// # Errors
-    /// The first task that failed or panicked; the others are dropped.
+    /// The first task that failed or panicked.
     pub async fn run(mut self) -> Result<Drained, TaskError> {
         let drain = self.drain.clone();
         let mut drained = std::pin::pin!(drain.drive());
-        loop {
+        let outcome = loop {
             tokio::select! {
-                outcome = &mut drained => return Ok(outcome),
-                Some(joined) = self.set.join_next_with_id() => self.check(joined)?,
+                outcome = &mut drained => break Ok(outcome),
+                Some(joined) = self.set.join_next_with_id() => {
+                    if let Err(error) = self.check(joined) {
+                        break Err(error);
+                    }
+                }
             }
+        };
+        let dropped = tokio::time::timeout(DROPPED, self.set.shutdown()).await;
+        if dropped.is_err() {
+            tracing::warn!(tasks = self.set.len(), "tasks do not end");
         }
+        outcome
     }
 
     fn check(&mut self, joined: Result<(Id, Result<(), BoxError>), JoinError>) -> Result<(), TaskError> {

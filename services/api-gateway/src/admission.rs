@@ -18,7 +18,7 @@ use entrepot_core::{ErrorKind, OciCode, TenantName};
 use tokio::sync::oneshot;
 
 pub(crate) use self::charge::Ask;
-pub(crate) use self::held::hold;
+pub(crate) use self::held::keep;
 use self::labels::TenantLabels;
 pub(crate) use self::rates::Rates;
 pub use self::rates::{Rate, RateLimits};
@@ -117,6 +117,14 @@ impl Admission {
         }
     }
 
+    fn admit_at_once(&self, ask: Ask) -> Result<Permit, ApiError> {
+        let taken = self.state().take(&ask);
+        match taken {
+            Ok(()) => Ok(Permit { admission: self.clone(), ask }),
+            Err(refusal) => Err(self.shed(&ask, refusal, "at_once")),
+        }
+    }
+
     fn shed(&self, ask: &Ask, refusal: Refusal, when: &'static str) -> ApiError {
         let tenant = self.0.labels.label(ask.tenant.as_ref());
         let (class, reason) = (ask.class.as_str(), refusal.reason());
@@ -165,8 +173,28 @@ pub(crate) struct Permit {
 }
 
 impl Permit {
-    pub(crate) fn class(&self) -> Class {
-        self.ask.class
+    /// Counts `bytes` instead of what was known of the request when it was let in; more of them in their turn.
+    ///
+    /// The place is given back first: two that kept what they have would wait for each other.
+    pub(crate) async fn charge(self, bytes: u64) -> Result<Self, ApiError> {
+        if bytes <= self.ask.bytes {
+            return Ok(self);
+        }
+        let (admission, ask) = self.exchange(bytes);
+        admission.admit(ask).await
+    }
+
+    /// The same without waiting, for bytes that are in memory already.
+    pub(crate) fn charge_at_once(self, bytes: u64) -> Result<Self, ApiError> {
+        if bytes <= self.ask.bytes {
+            return Ok(self);
+        }
+        let (admission, ask) = self.exchange(bytes);
+        admission.admit_at_once(ask)
+    }
+
+    fn exchange(self, bytes: u64) -> (Admission, Ask) {
+        (self.admission.clone(), Ask { bytes, ..self.ask.clone() })
     }
 }
 

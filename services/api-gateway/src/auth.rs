@@ -15,6 +15,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use entrepot_core::ports::AuthError;
 use entrepot_core::ports::auth::{Credentials, TokenRequest, TokenService};
 use entrepot_core::ports::index::Visibility;
 use entrepot_core::{Action, Actions, ErrorKind, OciCode, Principal, RepositoryName, Resource, Scope, UploadId};
@@ -172,19 +173,19 @@ impl Authenticator {
         let peer = parts.extensions.get::<Peer>().map(|peer| peer.address.ip());
         // Everything on the repository is asked for: a mount may need more than this one right.
         let scopes = scope.map(|scope| Scope { actions: Actions::ALL, ..scope.clone() }).into_iter().collect();
+        let account = credentials.account().map(str::to_owned);
         let request = TokenRequest { credentials, service: None, scopes, offline: false, peer };
-        match self.tokens.authorize(request).await {
+        let refused = match self.tokens.authorize(request).await {
             Ok(authorized) => {
-                Ok(Caller { principal: authorized.principal, rights: Rights::Scopes(authorized.granted) })
+                let rights = Rights::Scopes(authorized.granted);
+                return Ok(Caller { principal: authorized.principal, rights });
             }
-            Err(entrepot_core::ports::AuthError::InvalidCredentials) => Err(self.challenges.refuse(
-                parts,
-                scope.map_or(&[], from_ref),
-                "the user name or password is wrong",
-                None,
-            )),
-            Err(error) => Err(error.into()),
-        }
+            Err(error @ AuthError::InvalidCredentials) => {
+                self.challenges.refuse(parts, scope.map_or(&[], from_ref), &error.to_string(), None)
+            }
+            Err(error) => error.into(),
+        };
+        Err(refused.with_login(account, peer))
     }
 
     /// Known but not allowed. A caller without credentials is asked for some instead.

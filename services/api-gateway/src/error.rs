@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt::Display;
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -34,12 +35,20 @@ struct Answer {
     detail: serde_json::Value,
     headers: HeaderMap,
     principal: Option<Principal>,
+    login: Option<Login>,
+}
+
+/// A login that was tried.
+#[derive(Debug)]
+struct Login {
+    account: Option<String>,
+    client: Option<IpAddr>,
 }
 
 impl ApiError {
     pub(crate) fn new(kind: ErrorKind, code: OciCode, message: impl Into<String>) -> Self {
         let (message, detail, headers) = (message.into(), json!({}), HeaderMap::new());
-        Self(Box::new(Answer { kind, code, message, detail, headers, principal: None }))
+        Self(Box::new(Answer { kind, code, message, detail, headers, principal: None, login: None }))
     }
 
     pub(crate) fn kind(&self) -> ErrorKind {
@@ -70,6 +79,12 @@ impl ApiError {
         self
     }
 
+    /// The account that somebody tried to log in to, and from where, for the log.
+    pub(crate) fn with_login(mut self, account: Option<String>, client: Option<IpAddr>) -> Self {
+        self.0.login = Some(Login { account, client });
+        self
+    }
+
     /// One line about what was refused to somebody: not to a client that has only not logged in yet.
     pub(crate) fn log_denial(&self, repository: Option<&RepositoryName>, has_credentials: bool) {
         let is_denial = match self.0.kind {
@@ -83,8 +98,18 @@ impl ApiError {
         trace_this();
         let repository = repository.map(RepositoryName::as_str);
         let principal = self.0.principal.as_ref().map(tracing::field::display);
+        let account = self.0.login.as_ref().and_then(|login| login.account.as_deref());
+        let client = self.0.login.as_ref().and_then(|login| login.client).map(tracing::field::display);
         let (status, reason) = (self.0.kind.http_status(), &self.0.message);
-        tracing::info!(status, repo.name = repository, principal, reason, "a request was refused");
+        tracing::info!(
+            status,
+            repo.name = repository,
+            principal,
+            account.name = account,
+            client.address = client,
+            reason,
+            "a request was refused"
+        );
     }
 
     pub(crate) fn name_invalid(name: &str, error: &dyn Display) -> Self {

@@ -1,6 +1,6 @@
 //! The gateway and the way of a request through it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::body::Body;
@@ -14,13 +14,14 @@ use http::header::{AUTHORIZATION, HeaderName};
 use http::request::Parts;
 use http::{HeaderValue, Method, Response};
 
-use crate::admission::{self, Admission, Ask, Class, Rates};
+use crate::admission::{self, Admission, Ask, Rates};
 use crate::auth::Authenticator;
 use crate::caches::Caches;
 use crate::config::GatewayConfig;
 use crate::connector::Connector;
 use crate::error::ApiError;
 use crate::handlers;
+use crate::host::PublicUrl;
 use crate::lookups::Lookups;
 use crate::query::Query;
 use crate::redirect::RedirectPolicy;
@@ -58,6 +59,8 @@ pub(crate) struct Inner {
     pub(crate) lookups: Lookups,
     pub(crate) data: DataClient,
     pub(crate) redirects: RedirectPolicy,
+    /// From [`GatewayConfig::public_url`].
+    pub(crate) public: Option<PublicUrl>,
     pub(crate) admission: Admission,
     pub(crate) rates: Rates,
     pub(crate) manifest_room: Room,
@@ -78,6 +81,7 @@ impl Gateway {
             lookups,
             data: DataClient::new(Connector::new(config.data_tls.clone())),
             redirects: config.pull.clone(),
+            public: config.public_url.as_deref().and_then(PublicUrl::parse),
             admission: Admission::new(config.limits),
             rates,
             manifest_room: Room::new(),
@@ -175,10 +179,12 @@ async fn serve(gateway: &Gateway, parts: &Parts, route: Route, body: Body) -> Re
     let length = http_body::Body::size_hint(&body).exact();
     let permit = gateway.0.admission.admit(Ask::new(&route, &parts.method, length)).await?;
     let query = Query::parse(parts.uri.query());
-    let call = handlers::Call { gateway: &gateway.0, parts, query: &query };
+    let call = handlers::Call { gateway: &gateway.0, parts, query: &query, permit: Mutex::new(Some(permit)) };
     let response = handle(&call, route, body).await?;
-    // Other answers are small and on their way; a blob may take hours.
-    Ok(if permit.class() == Class::Blob { admission::hold(permit, response) } else { response })
+    match call.take_permit() {
+        Some(permit) => admission::keep(permit, response),
+        None => Ok(response),
+    }
 }
 
 async fn handle(call: &handlers::Call<'_>, route: Route, body: Body) -> Result<Response<Body>, ApiError> {

@@ -8,6 +8,8 @@ pub(crate) mod referrers;
 pub(crate) mod tags;
 pub(crate) mod uploads;
 
+use std::sync::{Mutex, PoisonError};
+
 use axum::body::Body;
 use entrepot_core::error::Classify;
 use entrepot_core::ports::IndexError;
@@ -16,6 +18,7 @@ use entrepot_core::{Action, ErrorKind, RepositoryName};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 
+use crate::admission::Permit;
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::gateway::Inner;
@@ -31,6 +34,8 @@ pub(crate) struct Call<'a> {
     pub(crate) gateway: &'a Inner,
     pub(crate) parts: &'a Parts,
     pub(crate) query: &'a Query<'a>,
+    /// The request's place, for whoever knows better what it needs or lasts longer than the request.
+    pub(crate) permit: Mutex<Option<Permit>>,
 }
 
 impl Call<'_> {
@@ -39,6 +44,19 @@ impl Call<'_> {
         let caller = self.gateway.auth.authorize(self.parts, repository, action).await?;
         self.gateway.rates.request(|| repository.tenant(), &caller.principal).await?;
         Ok(caller)
+    }
+
+    /// The place of the request, for work that goes on without it.
+    pub(crate) fn take_permit(&self) -> Option<Permit> {
+        self.permit.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Counts `bytes` of bodies in memory, if they are more than the request was let in with.
+    pub(crate) async fn charge(&self, bytes: u64) -> Result<(), ApiError> {
+        let Some(permit) = self.take_permit() else { return Ok(()) };
+        let permit = permit.charge(bytes).await?;
+        *self.permit.lock().unwrap_or_else(PoisonError::into_inner) = Some(permit);
+        Ok(())
     }
 
     /// Tells the other gateways of a deletion; also of one whose answer got lost.

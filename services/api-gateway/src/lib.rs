@@ -15,6 +15,7 @@ mod error;
 mod flights;
 mod gateway;
 mod handlers;
+mod host;
 mod locate;
 mod location;
 mod lookups;

@@ -46,6 +46,14 @@ pub(crate) async fn respond(
     }
 }
 
+/// Bytes that sending `selection` of `object` keeps in memory, beyond those on their way to the client.
+pub(crate) fn kept(object: &Object, selection: &Selection) -> u64 {
+    match (selection, &object.source) {
+        (Selection::Multiple(ranges), BlobSource::Url { .. }) => parts::most_kept(ranges),
+        _ => 0,
+    }
+}
+
 /// 416, with the size that the client did not know.
 pub(crate) fn unsatisfiable(size: u64) -> ApiError {
     let message = format!("the blob has {size} bytes; the range lies outside");

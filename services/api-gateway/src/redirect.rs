@@ -17,6 +17,20 @@ pub enum Redirects {
     Never,
 }
 
+/// What is smaller than this is answered here whatever the settings: probes of `bytes=0-1` look whether ranges are served.
+const LEAST: u64 = 3;
+
+/// Who asks for a blob.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Client<'a> {
+    /// Where it is, if that is known.
+    pub(crate) address: Option<IpAddr>,
+    /// Hosts under which it may know this registry; nobody is redirected who does not say one.
+    pub(crate) registry: &'a [&'a str],
+    /// Whether it speaks TLS to the registry.
+    pub(crate) tls: bool,
+}
+
 /// Decides whether a blob is answered with a redirect (307).
 ///
 /// A redirect to what the client cannot reach is a failed pull, while bytes through the gateway only cost the gateway
@@ -38,42 +52,57 @@ impl RedirectPolicy {
     /// Domains that no public name ends with (RFC 6761, 6762, 8375, and those of clusters).
     pub const INTERNAL_DOMAINS: [&'static str; 6] = ["local", "localhost", "internal", "home.arpa", "lan", "svc"];
 
-    /// True when a client at `client` may fetch `selection` of a blob of `size` bytes from `url` itself.
+    /// True when `client` may fetch `selection` of a blob of `size` bytes from `url` itself.
     ///
-    /// Never several ranges: storage answers those with the whole object or not at all.
-    pub(crate) fn applies(&self, client: Option<IpAddr>, url: &str, selection: &Selection, size: u64) -> bool {
+    /// Never several ranges: storage answers those with the whole object or not at all. Never to the host that the client
+    /// asked or one below it: there clients keep their credentials, which are none of the storage's business and which
+    /// S3 answers with 400. Never from TLS to plain HTTP: regctl, for one, refuses to go there.
+    pub(crate) fn applies(&self, client: &Client<'_>, url: &str, selection: &Selection, size: u64) -> bool {
         let bytes = match selection {
             Selection::Whole => size,
             Selection::Single(range) => range.len(),
             Selection::Multiple(_) | Selection::Unsatisfiable => return false,
         };
-        if bytes < self.min_bytes.max(1) {
+        if bytes < self.min_bytes.max(LEAST) {
+            return false;
+        }
+        let Ok(url) = url.parse::<Uri>() else { return false };
+        let Some(host) = url.host().map(normal) else { return false };
+        let own = |registry: &&str| is_at_or_below(&host, &normal(registry));
+        if client.registry.is_empty() || client.registry.iter().any(own) {
+            return false;
+        }
+        let tls = url.scheme_str() == Some("https");
+        if client.tls && !tls {
             return false;
         }
         match self.redirects {
             Redirects::Never => false,
             Redirects::Always => true,
             Redirects::ExternalOnly => {
-                client.is_some_and(|client| !self.internal_networks.contains(client)) && self.is_external(url)
+                client.address.is_some_and(|client| !self.internal_networks.contains(client))
+                    && tls
+                    && self.is_external(&host)
             }
         }
     }
 
-    /// Storage in the open is spoken to over TLS, under a name or an address that is not inside.
-    fn is_external(&self, url: &str) -> bool {
-        let Ok(url) = url.parse::<Uri>() else { return false };
-        let Some(host) = url.host().filter(|_| url.scheme_str() == Some("https")) else { return false };
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
-        if let Ok(address) = bare.parse::<IpAddr>() {
+    /// Storage in the open is under a name or an address that is not inside.
+    fn is_external(&self, host: &str) -> bool {
+        if let Ok(address) = host.parse::<IpAddr>() {
             return !self.internal_networks.contains(address);
         }
-        let host = host.trim_end_matches('.').to_ascii_lowercase();
-        let below = |domain: &String| {
-            let domain = domain.trim_matches('.').to_ascii_lowercase();
-            host == domain || host.strip_suffix(&domain).is_some_and(|rest| rest.ends_with('.'))
-        };
-        host.contains('.') && !self.internal_domains.iter().any(below)
+        host.contains('.') && !self.internal_domains.iter().any(|domain| is_at_or_below(host, &normal(domain)))
     }
+}
+
+/// A host without brackets, the dots around it, and differences of case.
+fn normal(host: &str) -> String {
+    host.trim_matches(['[', ']', '.']).to_ascii_lowercase()
+}
+
+fn is_at_or_below(host: &str, domain: &str) -> bool {
+    host.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
 #[cfg(test)]
@@ -94,8 +123,12 @@ mod tests {
         }
     }
 
+    fn at(address: &str) -> Client<'static> {
+        Client { address: address.parse().ok(), registry: &["registry.example.com"], tls: false }
+    }
+
     fn applies(redirects: Redirects, client: &str, url: &str) -> bool {
-        policy(redirects).applies(client.parse().ok(), url, &Selection::Whole, 5000)
+        policy(redirects).applies(&at(client), url, &Selection::Whole, 5000)
     }
 
     #[test]
@@ -133,7 +166,7 @@ mod tests {
     fn probes_small_parts_and_several_ranges_stay_here() {
         let policy = policy(Redirects::Always);
         let part = |start, end| ByteRange { start, end };
-        let applies = |selection, size| policy.applies(OUTSIDE.parse().ok(), S3, &selection, size);
+        let applies = |selection, size| policy.applies(&at(OUTSIDE), S3, &selection, size);
         assert!(applies(Selection::Single(part(0, 1000)), 5000));
         assert!(applies(Selection::Single(part(4000, 5000)), 5000));
         assert!(!applies(Selection::Single(part(0, 1)), 5000));
@@ -145,9 +178,54 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_blob_stays_here_whatever_the_least_size() {
+    fn probes_stay_here_whatever_the_least_size() {
         let policy = RedirectPolicy { min_bytes: 0, ..policy(Redirects::Always) };
-        assert!(!policy.applies(None, S3, &Selection::Whole, 0));
-        assert!(policy.applies(None, S3, &Selection::Whole, 1));
+        let applies = |selection, size| policy.applies(&at(OUTSIDE), S3, &selection, size);
+        for size in 0..3 {
+            assert!(!applies(Selection::Whole, size), "{size}");
+        }
+        assert!(!applies(Selection::Single(ByteRange { start: 0, end: 1 }), 5000));
+        assert!(!applies(Selection::Single(ByteRange { start: 0, end: 2 }), 5000));
+        assert!(applies(Selection::Single(ByteRange { start: 0, end: 3 }), 5000));
+        assert!(applies(Selection::Whole, 3));
+    }
+
+    /// Go's clients, and containerd, send `Authorization` on to the same host and to those below it, whatever the port.
+    #[test]
+    fn nobody_is_sent_where_credentials_go_along() {
+        let applies = |registry: &[&str], url: &str| {
+            let client = Client { address: OUTSIDE.parse().ok(), registry, tls: false };
+            policy(Redirects::Always).applies(&client, url, &Selection::Whole, 5000)
+        };
+        for (registry, url) in [
+            ("registry.example.com", "https://registry.example.com:9000/x"),
+            ("Registry.example.com.", "https://s3.REGISTRY.example.com/x"),
+            ("example.com", "https://registry.example.com/x"),
+            ("127.0.0.1", "http://127.0.0.1:9000/x"),
+            ("[::1]", "http://[::1]:9000/x"),
+            ("localhost", "http://localhost:9000/x"),
+        ] {
+            assert!(!applies(&[registry], url), "{registry} {url}");
+            assert!(!applies(&["proxied", registry], url), "{registry} {url}");
+        }
+        for (registry, url) in [
+            ("registry.example.com", "https://example.com/x"),
+            ("registry.example.com", "https://s3.example.com/x"),
+            ("registry.example.com", "https://otherregistry.example.com/x"),
+            ("127.0.0.1", "http://127.0.0.2:9000/x"),
+        ] {
+            assert!(applies(&[registry], url), "{registry} {url}");
+        }
+        assert!(!applies(&[], S3), "who knows under which name it asked?");
+    }
+
+    #[test]
+    fn nobody_is_sent_from_tls_to_plain_http() {
+        let applies = |tls, url| {
+            let client = Client { tls, ..at(OUTSIDE) };
+            policy(Redirects::Always).applies(&client, url, &Selection::Whole, 5000)
+        };
+        assert!(applies(false, "http://minio.example.org/x") && applies(true, "https://minio.example.org/x"));
+        assert!(!applies(true, "http://minio.example.org/x"));
     }
 }

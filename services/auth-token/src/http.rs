@@ -16,7 +16,7 @@ use axum::{
 };
 use entrepot_core::ports::{AuthError, TokenService, auth::TokenRequest};
 
-use self::answer::{Refused, token};
+use self::answer::{Refused, log_denial, token};
 
 /// Parameters in the order sent; `scope` may come many times.
 type Pairs = Vec<(String, String)>;
@@ -57,14 +57,21 @@ async fn by_form(State(service): Service, peer: Peer, body: Result<Form<Pairs>, 
 }
 
 async fn answer(service: &dyn TokenService, request: Result<TokenRequest, AuthError>, peer: Peer) -> Response {
+    let client = peer.map(|Extension(address)| address.ip());
+    let mut account = None;
     let issued = match request {
         Ok(mut request) => {
-            request.peer = peer.map(|Extension(address)| address.ip());
+            account = request.credentials.account().map(str::to_owned);
+            request.peer = client;
             service.issue(request).await
         }
         Err(error) => Err(error),
     };
-    issued.map(|issued| token(&issued)).map_err(Refused).into_response()
+    let refused = |error: AuthError| {
+        log_denial(&error, account.as_deref(), client);
+        Refused(error)
+    };
+    issued.map(|issued| token(&issued)).map_err(refused).into_response()
 }
 
 async fn key_set(State(service): Service) -> Response {

@@ -95,7 +95,7 @@ impl Auth {
                 let remembered = request.offline && stored.kind == AccountKind::User;
                 let refresh_token = if remembered {
                     let token = self.remember(&account, stored.secret).await?;
-                    Some(token.ok_or_else(|| refuse(name, request.peer))?)
+                    Some(token.ok_or(AuthError::InvalidCredentials)?)
                 } else {
                     None
                 };
@@ -118,7 +118,7 @@ impl Auth {
             let robot = self.find(name, AccountKind::Robot).await?.filter(|(_, robot)| {
                 constant_time::verify_slices_are_equal(secret.hash().as_bytes(), robot.secret.as_bytes()).is_ok()
             });
-            return robot.ok_or_else(|| refuse(name, peer));
+            return robot.ok_or(AuthError::InvalidCredentials);
         }
         let throttle = &self.0.throttle;
         throttle.check(name, peer, Instant::now()).map_err(|retry_after| AuthError::TooManyAttempts { retry_after })?;
@@ -127,7 +127,7 @@ impl Auth {
         let fits = self.0.passwords.verify(name, secret, stored).await.map_err(busy)?;
         let Some((name, user)) = user.filter(|_| fits) else {
             throttle.failed(name, peer, Instant::now());
-            return Err(refuse(name, peer));
+            return Err(AuthError::InvalidCredentials);
         };
         throttle.succeeded(name.as_str(), peer, Instant::now());
         Ok((name, user))
@@ -148,14 +148,13 @@ impl Auth {
     }
 
     async fn refresh(&self, token: &str, request: &TokenRequest) -> Result<Session, AuthError> {
-        const NOBODY: &str = "";
-        let token = Secret::parse(Purpose::Refresh, token).ok_or_else(|| refuse(NOBODY, request.peer))?;
+        let token = Secret::parse(Purpose::Refresh, token).ok_or(AuthError::InvalidCredentials)?;
         let successor = request.offline.then(|| Secret::generate(Purpose::Refresh)).transpose();
         let successor = successor.map_err(no_randomness)?;
         let take = UseRefreshToken { hash: token.hash(), successor: successor.as_ref().map(Secret::hash) };
         match self.0.database.write(take).await.map_err(unavailable)? {
             Some(principal) => Ok(Session { principal, refresh_token: successor.map(Secret::expose) }),
-            None => Err(refuse(NOBODY, request.peer)),
+            None => Err(AuthError::InvalidCredentials),
         }
     }
 
@@ -264,11 +263,6 @@ fn refused(requested: &[Scope], granted: &[Scope]) -> Vec<Scope> {
         partly.then(|| Scope { resource: asked.resource.clone(), actions })
     };
     requested.iter().zip(granted).filter_map(missing).collect()
-}
-
-fn refuse(name: &str, peer: Option<IpAddr>) -> AuthError {
-    tracing::info!(account.name = name, client.address = ?peer, "login refused for {name:?}");
-    AuthError::InvalidCredentials
 }
 
 fn unavailable(error: SqlError) -> AuthError {

@@ -75,13 +75,13 @@ impl Process {
         });
     }
 
-    /// Adds a task that is dropped when the process drains.
+    /// Adds a task that goes on for as long as anybody is served.
     pub fn background(
         &mut self,
         name: &'static str,
         task: impl Future<Output = Result<(), BoxError>> + Send + 'static,
     ) {
-        self.tasks.spawn_background(name, task);
+        self.tasks.spawn(name, task);
     }
 
     /// Loads a certificate and keeps watching its files.
@@ -120,8 +120,8 @@ impl Process {
     ///
     /// # Errors
     /// The task that failed.
-    pub async fn run(mut self) -> anyhow::Result<()> {
-        self.tasks.spawn_signals().context("cannot install signal handlers")?;
+    pub async fn run(self) -> anyhow::Result<()> {
+        self.tasks.watch_signals().context("cannot install signal handlers")?;
         self.tasks.run().await?;
         for database in self.databases {
             if let Err(error) = database.close().await {

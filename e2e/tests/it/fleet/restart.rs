@@ -1,13 +1,15 @@
-//! Both gateways are restarted, one after the other, while large layers are being pushed.
+//! Both gateways are restarted, one after the other, while large layers are being pushed, and others are begun.
 
 use std::io::Read;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use entrepot_e2e::api::Api;
 use entrepot_e2e::content::{Content, digest_of};
+use entrepot_e2e::image::Image;
+use entrepot_e2e::patience::{Patience, Verdict, verdict};
 use entrepot_e2e::registry::Registry;
 
 use super::kill::pause;
@@ -18,6 +20,8 @@ const UPLOADS: usize = 10;
 const RATE: u64 = 8 << 20;
 /// A gateway ends once its last upload has.
 const DRAINED: Duration = Duration::from_secs(300);
+/// Between two pushes that are begun while a gateway drains.
+const PERIOD: Duration = Duration::from_millis(50);
 
 /// Content no faster than [`RATE`].
 struct Slow<'a> {
@@ -51,12 +55,55 @@ fn push(api: &Api, number: usize, size: u64, digest: &str, total: &AtomicU64) ->
     Ok(())
 }
 
+/// What was begun while gateways drained.
+#[derive(Default)]
+struct Late {
+    /// Images pushed.
+    pushed: u64,
+    /// Uploads that a draining gateway did not open.
+    refused: u64,
+}
+
+/// Begins pushes until `over`: through the balancer, as clients do, and at the gateway that drains, as one does whose
+/// balancer has not noticed. There it is told to come back, and through the balancer it succeeds then.
+fn begin_late(api: &Api, draining: &Api, number: usize, over: &AtomicBool) -> Result<Late> {
+    let patience = Patience::new(10, DRAINED);
+    let mut late = Late::default();
+    while !over.load(Ordering::Relaxed) {
+        let repository = format!("restart/late{number}");
+        match draining.open_upload(&repository).as_ref().map_err(verdict) {
+            Ok(_) | Err(Verdict::Cut) => {}
+            Err(Verdict::NotNow) => late.refused += 1,
+            Err(Verdict::Fault(fault)) => bail!("a draining gateway: {fault}"),
+        }
+        let (image, tag) = (Image::random(&[20_000], "amd64"), format!("t{}", late.pushed));
+        patience.keep("late push", || api.push_image(&repository, &tag, &image))?;
+        ensure!(api.verify(&repository, &tag)? == image.manifest.digest, "{repository}:{tag} is another image");
+        late.pushed += 1;
+        pause(PERIOD);
+    }
+    Ok(late)
+}
+
+/// Stops a gateway while pushes are begun.
+fn stop(registry: &mut Registry, api: &Api, number: usize) -> Result<Late> {
+    let draining = registry.api_of(&registry.gateways()[number - 1]);
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let late = scope.spawn(|| begin_late(api, &draining, number, &over));
+        let stopped = registry.stop_one(&format!("api-gateway-{number}"), DRAINED);
+        over.store(true, Ordering::Relaxed);
+        let late = late.join().unwrap()?;
+        stopped.map(|()| late)
+    })
+}
+
 fn exercise(registry: &mut Registry) -> Result<String> {
     let size = number("ENTREPOT_E2E_RESTART_MIB", 512) << 20;
     let (digest, _) = digest_of(&mut Content::of(size))?;
     let (api, total) = (registry.api(), AtomicU64::new(0));
     let start = Instant::now();
-    thread::scope(|scope| -> Result<()> {
+    let late = thread::scope(|scope| -> Result<Late> {
         let pushes: Vec<_> = (0..UPLOADS)
             .map(|number| {
                 let (api, digest, total) = (&api, &digest, &total);
@@ -67,15 +114,26 @@ fn exercise(registry: &mut Registry) -> Result<String> {
         while total.load(Ordering::Relaxed) < size && !pushes.iter().any(thread::ScopedJoinHandle::is_finished) {
             pause(Duration::from_millis(50));
         }
+        let mut late = Late::default();
         for number in 1..=registry.gateways().len() {
-            registry.stop_one(&format!("api-gateway-{number}"), DRAINED)?;
+            let Late { pushed, refused } = stop(registry, &api, number)?;
+            // A drain without both was over before anybody noticed, and shows nothing.
+            ensure!(pushed > 0 && refused > 0, "{pushed} pushed and {refused} refused while gateway {number} drained");
+            late = Late { pushed: late.pushed + pushed, refused: late.refused + refused };
             registry.restart()?;
         }
-        pushes.into_iter().try_for_each(|push| push.join().unwrap())
+        pushes.into_iter().try_for_each(|push| push.join().unwrap())?;
+        Ok(late)
     })?;
     let took = start.elapsed();
     let rate = ((size * UPLOADS as u64) >> 20) as f64 / took.as_secs_f64();
-    Ok(format!("{UPLOADS} pushes of {} MiB, 0 failed, {} s, {rate:.0} MiB/s", size >> 20, took.as_secs()))
+    Ok(format!(
+        "{UPLOADS} pushes of {} MiB, 0 failed, {} s, {rate:.0} MiB/s; {} images pushed while a gateway drained, which told {} to come back",
+        size >> 20,
+        took.as_secs(),
+        late.pushed,
+        late.refused
+    ))
 }
 
 #[test]

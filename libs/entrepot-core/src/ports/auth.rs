@@ -25,6 +25,17 @@ pub enum Credentials {
     Refresh(String),
 }
 
+impl Credentials {
+    /// The account they claim to be of, for the log; cut, since it is the client's text.
+    pub fn account(&self) -> Option<&str> {
+        const MOST: usize = 300;
+        match self {
+            Self::Password { name, .. } => Some(&name[..name.floor_char_boundary(MOST)]),
+            Self::Anonymous | Self::Refresh(_) => None,
+        }
+    }
+}
+
 impl std::fmt::Debug for Credentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

@@ -38,22 +38,31 @@ impl Reference {
         &self.fields
     }
 
-    /// A Markdown table per section: key, type, default and meaning.
+    /// A Markdown table per section: key, type, default and meaning. Each section comes once, where its first key was read,
+    /// since TOML takes no section twice.
     pub fn to_markdown(&self) -> String {
-        let mut text = String::new();
-        let mut current = None;
+        let section_of =
+            |field: &FieldReference| field.key.rsplit_once('.').map_or(String::new(), |(it, _)| it.to_owned());
+        let mut sections: Vec<(String, Vec<&FieldReference>)> = Vec::new();
         for field in &self.fields {
-            let section = field.key.rsplit_once('.').map_or("", |(section, _)| section);
-            if current != Some(section) {
-                let heading = if section.is_empty() { "Top level".to_owned() } else { format!("`[{section}]`") };
-                let gap = if current.is_some() { "\n" } else { "" };
-                // Writing to a String cannot fail.
-                let _ = write!(text, "{gap}## {heading}\n\n| key | type | default | meaning |\n|---|---|---|---|\n");
-                current = Some(section);
+            let section = section_of(field);
+            match sections.iter_mut().find(|(name, _)| *name == section) {
+                Some((_, fields)) => fields.push(field),
+                None => sections.push((section, vec![field])),
             }
-            let default = field.default.as_ref().map_or_else(|| "none".to_owned(), |value| format!("`{value}`"));
-            let _ = writeln!(text, "| `{}` | {} | {default} | {} |", field.key, field.kind, field.doc);
         }
-        text
+        let tables: Vec<String> = sections.iter().map(|(section, fields)| table(section, fields)).collect();
+        tables.join("\n")
     }
+}
+
+fn table(section: &str, fields: &[&FieldReference]) -> String {
+    let heading = if section.is_empty() { "Top level".to_owned() } else { format!("`[{section}]`") };
+    let mut text = format!("## {heading}\n\n| key | type | default | meaning |\n|---|---|---|---|\n");
+    for field in fields {
+        let default = field.default.as_ref().map_or_else(|| "none".to_owned(), |value| format!("`{value}`"));
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "| `{}` | {} | {default} | {} |", field.key, field.kind, field.doc);
+    }
+    text
 }

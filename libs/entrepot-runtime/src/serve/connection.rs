@@ -1,4 +1,11 @@
-use std::{future::Future, io, net::SocketAddr, pin::Pin, sync::Arc, time::Instant};
+use std::{
+    future::{Future, pending},
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    time::Instant,
+};
 
 use bytes::{Bytes, BytesMut};
 use http::{Request, Response};
@@ -192,14 +199,21 @@ where
             let activity = requests.activity.clone();
             let service = hyper::service::service_fn(move |request: Request<Incoming>| requests.call(request));
             let connection = protocols.http1.serve_connection(TokioIo::new(io), service);
-            until_drained(connection, drain, hold, || activity.is_idle()).await
+            until_drained(connection, drain, hold, pending(), || activity.is_idle()).await
         }
         Protocol::Http2 => {
             let activity = requests.activity.clone();
             let service = hyper::service::service_fn(move |request: Request<Incoming>| requests.call(request));
             let connection = protocols.http2.serve_connection(TokioIo::new(io), service);
-            let connection = UntilIdle::new(connection, activity, protocols.options.keep_alive);
-            until_drained(connection, drain, hold, || false).await
+            let connection = UntilIdle::new(connection, activity.clone(), protocols.options.keep_alive);
+            let leave = async {
+                if !protocols.options.h2_leave_early {
+                    return pending().await;
+                }
+                drain.draining().await;
+                activity.may_leave().await;
+            };
+            until_drained(connection, drain, hold, leave, || false).await
         }
     };
     served.map_err(Into::into)
@@ -239,7 +253,7 @@ where
     }
 }
 
-/// Serves `connection` to its end, or to that of the drain.
+/// Serves `connection` to its end, or to that of the drain. It is told to end when `leave` completes, or with the listeners.
 ///
 /// A connection of HTTP/1.1 that is idle when listeners close is not closed with them: a request that is on its way
 /// then would be lost without an answer. It keeps nobody from ending, and its next answer is its last.
@@ -247,13 +261,23 @@ async fn until_drained(
     connection: impl Graceful,
     drain: &Drain,
     hold: Hold,
+    leave: impl Future<Output = ()>,
     is_idle: impl Fn() -> bool,
 ) -> hyper::Result<()> {
     let mut connection = std::pin::pin!(connection);
+    let mut stopping = std::pin::pin!(drain.stopping());
     tokio::select! {
         biased;
         served = &mut connection => return served,
-        () = drain.stopping() => {}
+        () = &mut stopping => {}
+        () = leave => {
+            connection.as_mut().graceful();
+            tokio::select! {
+                biased;
+                served = &mut connection => return served,
+                () = stopping => {}
+            }
+        }
     }
     let _hold = if is_idle() {
         drop(hold);

@@ -12,6 +12,7 @@ use std::{
 use bytes::{Buf, Bytes};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
+    sync::Notify,
     time::{Sleep, sleep, sleep_until},
 };
 
@@ -21,6 +22,8 @@ pub(super) struct Activity {
     in_flight: AtomicUsize,
     begun: AtomicU64,
     body_unread: AtomicBool,
+    /// A request has begun while the process drains.
+    leaving: Notify,
 }
 
 /// How long a client that still sends a body nobody reads may take to notice its answer.
@@ -45,6 +48,22 @@ impl Activity {
     /// How many requests have begun, if all of them are answered.
     pub(super) fn idle_at(&self) -> Option<u64> {
         self.is_idle().then(|| self.begun.load(Ordering::Relaxed))
+    }
+
+    /// Lets [`Activity::may_leave`] complete.
+    pub(super) fn leave(&self) {
+        self.leaving.notify_one();
+    }
+
+    /// Completes once a request has begun: before that or with the first at the latest. To be called when the drain has
+    /// begun, after which each request calls [`Activity::leave`].
+    ///
+    /// A connection that was told to go away before its first request would be of no use to its client, who might open
+    /// one after the other.
+    pub(super) async fn may_leave(&self) {
+        if self.begun.load(Ordering::Relaxed) == 0 {
+            self.leaving.notified().await;
+        }
     }
 
     /// A request was answered before its body had come.

@@ -23,6 +23,9 @@ pub struct ServeOptions {
     pub read_buffer: ByteSize,
     /// HTTP/2 streams at once per connection.
     pub h2_streams: u32,
+    /// Whether HTTP/2 clients are sent elsewhere as soon as the drain begins, and not only when listeners close: for clients
+    /// that come through a balancer. A caller that asks each replica for its health knows, and may have no other.
+    pub h2_leave_early: bool,
     /// HTTP/2 streams that a client may reset before they were looked at, and those that had to be reset for its errors,
     /// before its connection ends.
     pub h2_resets: usize,
@@ -40,13 +43,14 @@ impl Default for ServeOptions {
             max_head: ByteSize::kib(32),
             read_buffer: ByteSize::kib(256),
             h2_streams: 100,
+            h2_leave_early: false,
             h2_resets: 100,
         }
     }
 }
 
 impl ServeOptions {
-    /// Reads the options under `section`, such as `http`.
+    /// Reads the options of a public port under `section`, such as `http`.
     pub fn read(reader: &mut Reader<'_>, section: &str) -> Self {
         let key = |name: &str| format!("{section}.{name}");
         let default = Self::default();
@@ -88,6 +92,7 @@ impl ServeOptions {
                 "Largest chunk in which an upload is read from its connection.",
             ),
             h2_streams: reader.field(&key("h2_streams"), default.h2_streams, "HTTP/2 streams at once per connection."),
+            h2_leave_early: true,
             h2_resets: reader.field(
                 &key("h2_resets"),
                 default.h2_resets,

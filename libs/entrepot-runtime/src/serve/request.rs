@@ -54,7 +54,10 @@ impl<S> Requests<S> {
         }
         // While draining a client is sent to another replica as soon as it has its answer, not when its next request
         // meets a connection that has just been closed. HTTP/2 has GOAWAY for that.
-        let hold = self.drain.is_draining().then(|| self.drain.hold());
+        let hold = self.drain.is_draining().then(|| {
+            self.activity.leave();
+            self.drain.hold()
+        });
         let drain = (request.version() < Version::HTTP_2).then(|| self.drain.clone());
         let remote = RemoteTrace::from_headers(request.headers());
         let span = || {

@@ -1,4 +1,11 @@
-use std::{sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::{Router, extract::State, routing::get};
 use entrepot_runtime::{
@@ -7,7 +14,7 @@ use entrepot_runtime::{
 };
 use tokio::{net::TcpStream, sync::Semaphore, time::timeout};
 
-use crate::support::{DEADLINE, TestServer, collect, eventually, request, start_with};
+use crate::support::{DEADLINE, TestServer, collect, connect_h2, eventually, request, start_with};
 
 /// A handler that says it has begun and waits to be let go.
 #[derive(Clone)]
@@ -24,7 +31,7 @@ fn gated(drain: DrainConfig) -> (TestServer, Gate) {
         "done"
     };
     let router = Router::new().route("/", get(|| async { "hello" })).route("/wait", get(wait)).with_state(gate.clone());
-    (start_with(router, ServeOptions::default(), drain, None), gate)
+    (start_with(router, ServeOptions { h2_leave_early: true, ..ServeOptions::default() }, drain, None), gate)
 }
 
 #[tokio::test]
@@ -133,4 +140,85 @@ async fn while_draining_each_answer_sends_its_client_elsewhere() {
     let answer = send.send_request(request(server.address, "/")).await.unwrap();
     assert!(!answer.headers().contains_key("connection"), "HTTP/2 knows no such header");
     assert_eq!(collect(answer).await, "hello");
+}
+
+/// GOAWAY ends a connection after the requests that are on it, before the listeners close.
+#[tokio::test]
+async fn while_draining_http2_clients_are_sent_elsewhere() {
+    let config = DrainConfig { grace: DEADLINE * 10, timeout: DEADLINE };
+    let (server, gate) = gated(config);
+    let (mut send, connection) = server.connect_h2().await;
+    let waits = tokio::spawn(send.send_request(request(server.address, "/wait")));
+    gate.begun.acquire().await.unwrap().forget();
+    let (silent, silent_connection) = server.connect_h2().await;
+
+    server.drain.start();
+    let mut another = send.clone();
+    let path = request(server.address, "/");
+    eventually("no new streams", async || another.send_request(path.clone()).await.is_err()).await;
+    gate.open.add_permits(1);
+    assert_eq!(collect(timeout(DEADLINE, waits).await.unwrap().unwrap().unwrap()).await, "done");
+    timeout(DEADLINE, connection).await.unwrap().unwrap().unwrap();
+
+    // Where nothing was asked yet there is an answer first, however late the client comes.
+    let (late, late_connection) = server.connect_h2().await;
+    for (mut send, connection) in [(silent, silent_connection), (late, late_connection)] {
+        assert_eq!(collect(send.send_request(request(server.address, "/")).await.unwrap()).await, "hello");
+        timeout(DEADLINE, connection).await.unwrap().unwrap().unwrap();
+    }
+}
+
+/// A client that opens a connection when the last one has gone away, as all do, loses nothing.
+#[tokio::test]
+async fn no_request_is_cut_by_going_away() {
+    let config = DrainConfig { grace: DEADLINE * 10, timeout: DEADLINE };
+    let (server, _gate) = gated(config);
+    let answered = Arc::new(AtomicUsize::new(0));
+    let clients: Vec<_> = (0..4).map(|_| tokio::spawn(asks(server.address, Arc::clone(&answered)))).collect();
+    let mut connections = Vec::new();
+    eventually("a load", async || answered.load(Ordering::Relaxed) > 100).await;
+    server.drain.start();
+    for client in clients {
+        connections.push(timeout(DEADLINE, client).await.unwrap().unwrap());
+    }
+    assert!(connections.iter().all(|number| *number > 1), "nobody was sent away: {connections:?}");
+}
+
+/// Asks 200 times; gives the number of connections it took.
+async fn asks(address: SocketAddr, answered: Arc<AtomicUsize>) -> u32 {
+    let (mut connections, mut connection) = (0, None);
+    for _ in 0..200 {
+        loop {
+            if connection.is_none() {
+                connection = Some(connect_h2(address).await.0);
+                connections += 1;
+            }
+            let mut send = connection.clone().unwrap();
+            match send.try_send_request(request(address, "/")).await {
+                Ok(answer) => {
+                    assert_eq!(collect(answer).await, "hello");
+                    answered.fetch_add(1, Ordering::Relaxed);
+                    break;
+                }
+                Err(mut unsent) => {
+                    assert!(unsent.take_message().is_some(), "cut: {unsent:?}");
+                    connection = None;
+                }
+            }
+        }
+    }
+    connections
+}
+
+/// A caller that asks each replica for its health knows which to leave, and may have no other.
+#[tokio::test]
+async fn others_keep_their_http2_connection_until_listeners_close() {
+    let config = DrainConfig { grace: DEADLINE * 10, timeout: DEADLINE };
+    let router = Router::new().route("/", get(|| async { "hello" }));
+    let server = start_with(router, ServeOptions::default(), config, None);
+    let (mut send, _connection) = server.connect_h2().await;
+    server.drain.start();
+    for _ in 0..20 {
+        assert_eq!(collect(send.send_request(request(server.address, "/")).await.unwrap()).await, "hello");
+    }
 }

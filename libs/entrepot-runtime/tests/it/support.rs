@@ -46,15 +46,19 @@ impl TestServer {
         Client { tcp: TcpStream::connect(self.address).await.unwrap() }
     }
 
-    /// An HTTP/2 connection by prior knowledge, and the task that drives it.
-    pub(crate) async fn connect_h2(
-        &self,
-    ) -> (hyper::client::conn::http2::SendRequest<Empty<Bytes>>, JoinHandle<hyper::Result<()>>) {
-        let tcp = TcpStream::connect(self.address).await.unwrap();
-        let (send, connection) =
-            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(tcp)).await.unwrap();
-        (send, tokio::spawn(connection))
+    pub(crate) async fn connect_h2(&self) -> (SendRequest, JoinHandle<hyper::Result<()>>) {
+        connect_h2(self.address).await
     }
+}
+
+type SendRequest = hyper::client::conn::http2::SendRequest<Empty<Bytes>>;
+
+/// An HTTP/2 connection by prior knowledge, and the task that drives it.
+pub(crate) async fn connect_h2(address: SocketAddr) -> (SendRequest, JoinHandle<hyper::Result<()>>) {
+    let tcp = TcpStream::connect(address).await.unwrap();
+    let (send, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(tcp)).await.unwrap();
+    (send, tokio::spawn(connection))
 }
 
 /// A client that speaks bytes, so that it can also misbehave.

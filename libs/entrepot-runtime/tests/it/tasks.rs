@@ -1,4 +1,4 @@
-use std::{future::pending, io};
+use std::{future::pending, io, sync::Arc};
 
 use entrepot_runtime::{
     BoxError,
@@ -6,6 +6,7 @@ use entrepot_runtime::{
     tasks::{TaskError, Tasks},
     telemetry::Chain,
 };
+use futures_util::FutureExt;
 use tokio::time::timeout;
 
 use crate::support::DEADLINE;
@@ -18,7 +19,7 @@ fn tasks() -> Tasks {
 async fn the_first_failure_ends_the_process_and_names_the_task() {
     let mut tasks = tasks();
     tasks.spawn::<_, BoxError>("short", async { Ok(()) });
-    tasks.spawn_background::<_, BoxError>("steady", pending());
+    tasks.spawn::<_, BoxError>("steady", pending());
     tasks.spawn("flaky", async { Err(io::Error::other("disk gone")) });
     let error = timeout(DEADLINE, tasks.run()).await.unwrap().unwrap_err();
     assert_eq!(Chain(&error).to_string(), "task flaky failed: disk gone");
@@ -27,22 +28,37 @@ async fn the_first_failure_ends_the_process_and_names_the_task() {
 #[tokio::test]
 async fn a_panic_ends_the_process() {
     let mut tasks = tasks();
-    tasks.spawn_background::<_, BoxError>("shaky", async { panic!("on purpose") });
+    tasks.spawn::<_, BoxError>("shaky", async { panic!("on purpose") });
     let error = timeout(DEADLINE, tasks.run()).await.unwrap().unwrap_err();
     assert!(matches!(error, TaskError::Panicked { name: "shaky", .. }), "{error:?}");
 }
 
+/// Certificates are reloaded and notices heard for as long as anybody is served, and not longer.
 #[tokio::test]
-async fn background_tasks_stop_on_drain() {
+async fn background_tasks_outlast_the_last_request() {
     let mut tasks = tasks();
-    let running = std::sync::Arc::new(());
+    let running = Arc::new(());
     let held = running.clone();
-    tasks.spawn_background::<_, BoxError>("steady", async move {
+    tasks.spawn::<_, BoxError>("steady", async move {
         pending::<()>().await;
         drop(held);
         Ok(())
     });
-    tasks.drain().start();
-    assert_eq!(timeout(DEADLINE, tasks.run()).await.unwrap().unwrap(), Drained::Clean);
-    crate::support::eventually("the task is dropped", async || std::sync::Arc::strong_count(&running) == 1).await;
+    let drain = tasks.drain().clone();
+    let request = drain.hold();
+    drain.start();
+    let mut run = Box::pin(tasks.run());
+    tokio::select! {
+        outcome = &mut run => panic!("{outcome:?}"),
+        stopping = timeout(DEADLINE, drain.stopping()) => stopping.unwrap(),
+    }
+    // Whoever waited for that moment, too, has had many turns by then.
+    for _ in 0..100 {
+        assert!((&mut run).now_or_never().is_none());
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(Arc::strong_count(&running), 2, "a request is still served");
+    drop(request);
+    assert_eq!(timeout(DEADLINE, run).await.unwrap().unwrap(), Drained::Clean);
+    assert_eq!(Arc::strong_count(&running), 1, "what it works with can be closed");
 }

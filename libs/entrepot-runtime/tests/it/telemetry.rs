@@ -1,8 +1,10 @@
 //! Telemetry is installed once per process, so these tests run this binary again as their subject.
 
 use std::{
+    future::pending,
     process::Stdio,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use axum::{Router, body::Bytes, extract::State, routing::post};
@@ -25,11 +27,13 @@ use crate::support::{DEADLINE, start};
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const ENDPOINT: &str = "TEST_OTLP_ENDPOINT";
 const CHILD: &str = "TEST_IS_CHILD";
+/// In which the child stays.
+const PHASE: &str = "TEST_PHASE";
 
-fn child(test: &str, endpoint: Option<String>) -> Child {
+fn child(test: &str, environment: &[(&str, &str)]) -> Child {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", test, "--ignored", "--nocapture"]).stderr(Stdio::piped()).stdout(Stdio::null());
-    command.env(CHILD, "1").envs(endpoint.map(|endpoint| (ENDPOINT, endpoint))).kill_on_drop(true).spawn().unwrap()
+    command.env(CHILD, "1").envs(environment.iter().copied()).kill_on_drop(true).spawn().unwrap()
 }
 
 fn install(filter: &str) -> telemetry::Telemetry {
@@ -73,7 +77,7 @@ async fn a_callers_trace_reaches_the_logs_and_the_collector() {
     let path = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
     let collector = start(Router::new().route(path, post(export)).with_state(seen.clone()), ServeOptions::default());
 
-    let child = child("telemetry::traced_child", Some(format!("http://{}", collector.address)));
+    let child = child("telemetry::traced_child", &[(ENDPOINT, &format!("http://{}", collector.address))]);
     let output = timeout(DEADLINE, child.wait_with_output()).await.unwrap().unwrap();
     let logs = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{logs}");
@@ -96,30 +100,43 @@ async fn stubborn_child() {
         return;
     }
     let telemetry = install("info");
-    let drain = Drain::new(DrainConfig { grace: DEADLINE * 10, timeout: DEADLINE });
+    let stubborn_in = std::env::var(PHASE).unwrap();
+    let grace = if stubborn_in == "draining" { DEADLINE * 10 } else { Duration::ZERO };
+    let drain = Drain::new(DrainConfig { grace, timeout: DEADLINE * 10 });
     let mut tasks = Tasks::new(drain.clone());
-    tasks.spawn_signals().unwrap();
+    tasks.watch_signals().unwrap();
+    // What is in flight is there until the drain times out.
+    let in_flight = (stubborn_in == "stopping").then(|| drain.hold());
     tasks.spawn::<_, BoxError>("announce", async move {
         tracing::info!("running");
         drain.draining().await;
         tracing::info!("draining");
-        Ok(())
+        drain.stopping().await;
+        tracing::info!("stopping");
+        pending().await
     });
     tasks.run().await.unwrap();
-    telemetry.shutdown().await;
+    tracing::info!("ended");
+    // As a database that does not let itself be closed.
+    pending::<()>().await;
+    drop((in_flight, telemetry));
 }
 
 #[tokio::test]
 async fn the_second_signal_ends_the_process_at_once() {
-    let mut child = child("telemetry::stubborn_child", None);
-    let mut logs = BufReader::new(child.stderr.take().unwrap()).lines();
-    let signal = |child: &Child| {
-        let id = rustix::process::Pid::from_raw(child.id().unwrap().try_into().unwrap()).unwrap();
-        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
-    };
-    for state in ["\"running\"", "\"draining\""] {
-        while !timeout(DEADLINE, logs.next_line()).await.unwrap().unwrap().unwrap().contains(state) {}
-        signal(&child);
+    for phase in ["draining", "stopping", "ended"] {
+        let mut child = child("telemetry::stubborn_child", &[(PHASE, phase)]);
+        let mut logs = BufReader::new(child.stderr.take().unwrap()).lines();
+        let signal = |child: &Child| {
+            let id = rustix::process::Pid::from_raw(child.id().unwrap().try_into().unwrap()).unwrap();
+            rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+        };
+        for state in ["running", phase] {
+            let state = format!("\"{state}\"");
+            while !timeout(DEADLINE, logs.next_line()).await.unwrap().unwrap().unwrap().contains(&state) {}
+            signal(&child);
+        }
+        let status = timeout(DEADLINE, child.wait()).await;
+        assert_eq!(status.unwrap_or_else(|_| panic!("still {phase}")).unwrap().code(), Some(130));
     }
-    assert_eq!(timeout(DEADLINE, child.wait()).await.unwrap().unwrap().code(), Some(130));
 }

@@ -9,13 +9,30 @@ use bytes::Bytes;
 use http::Response;
 use http_body::{Frame, SizeHint};
 
-use super::Permit;
+use super::{Class, Permit};
+use crate::error::ApiError;
 
 /// Chunks from this size on keep the permit until they are sent; smaller ones fit in a socket's buffer.
-const LARGE: usize = 64 << 10;
+const LARGE: usize = 16 << 10;
+
+/// Keeps `permit` for as long as the answer may be in memory. A blob may take hours. Most other answers are small and on
+/// their way; one that is not, such as a manifest of megabytes, is a body in memory and counts as that. It does not wait
+/// for its turn: those that wait would fill the memory, too.
+///
+/// # Errors
+/// There is no room for its bytes.
+pub(crate) fn keep(permit: Permit, response: Response<Body>) -> Result<Response<Body>, ApiError> {
+    if permit.ask.class == Class::Blob {
+        return Ok(hold(permit, response));
+    }
+    match http_body::Body::size_hint(response.body()).exact() {
+        Some(bytes) if bytes >= LARGE as u64 => Ok(hold(permit.charge_at_once(bytes)?, response)),
+        _ => Ok(response),
+    }
+}
 
 /// Keeps `permit` until the last byte of the answer has gone out, or the client has.
-pub(crate) fn hold(permit: Permit, response: Response<Body>) -> Response<Body> {
+fn hold(permit: Permit, response: Response<Body>) -> Response<Body> {
     response.map(|body| {
         if http_body::Body::is_end_stream(&body) {
             return body;

@@ -7,13 +7,15 @@ use tokio::sync::oneshot;
 
 use super::{AdmissionLimits, Ask, Class, Permit, Turn, of};
 
-/// Percent of a class's part of a limit that a tenant above its fair share may help to fill: the rest is for those below
-/// theirs, so that they find room at once however much somebody else asks for. A push under way, which was let in
-/// when it began, is measured so last.
+/// Percent of each limit, counted together, up to which a tenant above its fair share is let in. All of them lie below the
+/// part of the class that is refused first: however much one tenant asks for, of whatever kind, the next finds room
+/// at once for every kind. For one tenant alone the order is that of the classes: its pushes under way come last.
 const fn contended(class: Class) -> u64 {
     match class {
-        Class::Start | Class::Blob | Class::Metadata => 75,
-        Class::Finish => 90,
+        Class::Start => 50,
+        Class::Blob => 55,
+        Class::Metadata => 60,
+        Class::Finish => 65,
     }
 }
 
@@ -154,11 +156,13 @@ impl State {
         }
         // Those who are here, this one, and one that may come.
         let sharers = self.tenants.len() as u64 + u64::from(known.is_none()) + 1;
-        let contended = |used: u64, more: u64, part: u64| used + more > part.saturating_mul(contended(ask.class)) / 100;
-        if contended(self.used.requests, 1, requests) && used.requests + 1 > (requests / sharers).max(1) {
+        let threshold = contended(ask.class);
+        let contended = percent(self.limits.requests as u64, threshold);
+        if self.used.requests + 1 > contended && used.requests + 1 > (requests / sharers).max(1) {
             return Err(Refusal::Share(Resource::Requests));
         }
-        if contended(self.used.bytes, ask.bytes, bytes) && over(used.bytes, ask.bytes, bytes / sharers) {
+        let contended = percent(self.limits.bytes_in_flight, threshold);
+        if self.used.bytes + ask.bytes > contended && over(used.bytes, ask.bytes, bytes / sharers) {
             return Err(Refusal::Share(Resource::Bytes));
         }
         Ok(())
@@ -253,7 +257,11 @@ impl State {
 
 /// The part of a limit that a class may fill; never nothing.
 fn part(limit: u64, class: Class) -> u64 {
-    (limit.saturating_mul(class.share()) / 100).max(1)
+    percent(limit, class.share()).max(1)
+}
+
+fn percent(limit: u64, percent: u64) -> u64 {
+    limit.saturating_mul(percent) / 100
 }
 
 /// Whether `more` is too much. One that is larger than the whole limit fits when it is alone.

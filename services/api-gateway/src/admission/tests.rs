@@ -153,22 +153,70 @@ async fn a_turn_given_to_a_client_that_has_left_is_not_lost() {
     assert!(matches!(poll(&mut next), Poll::Ready(Ok(_))));
 }
 
-/// A tenant that asks for a hundred times its share leaves a quarter to the others, and they get their part at once.
+/// A tenant that asks for a hundred times its share leaves the rest to the others, and they get their part at once.
 #[tokio::test(start_paused = true)]
 async fn a_greedy_tenant_moves_nobody() {
     let admission = Admission::new(limits(100));
     let mut greedy = fill(&admission, Class::Blob, "greedy");
-    assert_eq!(greedy.len(), 63, "three quarters of what blobs may fill");
+    assert_eq!(greedy.len(), 55);
     let (status, code, _, message) = refusal(admission.admit(ask(Class::Blob, "greedy", 0)).await);
     assert_eq!((status, code.as_str()), (429, "TOOMANYREQUESTS"));
     assert!(message.contains("tenant greedy") && message.contains("limits.requests"), "{message}");
     let modest: Vec<Permit> = (0..20).map(|_| now(&admission, ask(Class::Blob, "modest", 0)).expect("room")).collect();
     assert_eq!(modest.len(), 20);
     // What the greedy one gives back goes to whoever is below the fair share.
-    greedy.truncate(40);
+    greedy.truncate(30);
     assert!(now(&admission, ask(Class::Blob, "greedy", 0)).is_some(), "there is room again");
     let more: Vec<Permit> = fill(&admission, Class::Blob, "modest");
     assert!(more.len() + modest.len() >= 85 / 3, "{}", more.len());
+}
+
+/// Whatever kinds of requests one tenant floods with, and in whatever order: others are let in at once, with each kind.
+#[tokio::test(start_paused = true)]
+async fn no_flood_of_one_tenant_shuts_others_out() {
+    let mut floods: Vec<Vec<Class>> = Class::ALL.map(|class| vec![class]).to_vec();
+    floods.extend([Class::ALL.to_vec(), Class::ALL.into_iter().rev().collect()]);
+    for flood in floods {
+        let admission = Admission::new(limits(100));
+        let greedy: Vec<Permit> = flood.iter().flat_map(|class| fill(&admission, *class, "greedy")).collect();
+        for class in Class::ALL {
+            let let_in: Vec<Option<Permit>> = (0..5).map(|_| now(&admission, ask(class, "modest", 0))).collect();
+            assert!(let_in.iter().all(Option::is_some), "{class:?} after {} of {flood:?}", greedy.len());
+        }
+    }
+}
+
+/// Uploads that a client keeps alive byte by byte hold their buffers for hours.
+#[tokio::test(start_paused = true)]
+async fn slow_uploads_of_one_tenant_leave_bytes_to_the_others() {
+    const MIB: u64 = 1 << 20;
+    let admission = Admission::new(limits(8000));
+    let slow: Vec<Permit> =
+        std::iter::from_fn(|| now(&admission, ask(Class::Finish, "greedy", 4 * MIB))).take(1000).collect();
+    assert_eq!(slow.len(), 166, "two thirds of a GiB, 4 MiB each");
+    let (status, _, _, message) = refusal(admission.admit(ask(Class::Finish, "greedy", 4 * MIB)).await);
+    assert!(status == 429 && message.contains("limits.bytes_in_flight"), "{message}");
+    for (class, bytes) in [(Class::Start, 4 * MIB), (Class::Blob, MIB / 4), (Class::Finish, 4 * MIB)] {
+        let let_in: Vec<Permit> = (0..10).map_while(|_| now(&admission, ask(class, "modest", bytes))).collect();
+        assert_eq!(let_in.len(), 10, "{class:?}");
+    }
+}
+
+/// The order of refusal holds within one tenant as well: its pushes under way are not stopped by its own pulls.
+#[tokio::test(start_paused = true)]
+async fn a_lone_tenant_is_refused_pushes_under_way_last() {
+    let admission = Admission::new(limits(100));
+    let mut held = Vec::new();
+    for (class, full) in [(Class::Start, 50), (Class::Blob, 55), (Class::Metadata, 60), (Class::Finish, 65)] {
+        held.extend(fill(&admission, class, "lone"));
+        assert_eq!(held.len(), full, "{class:?}");
+        assert!(
+            Class::ALL
+                .into_iter()
+                .filter(|lower| *lower <= class)
+                .all(|lower| now(&admission, ask(lower, "lone", 0)).is_none())
+        );
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -208,7 +256,7 @@ async fn an_answer_holds_its_place_until_its_last_bytes_are_gone() {
     let admission = Admission::new(limits(10));
     let permit = now(&admission, ask(Class::Blob, "a", 0)).unwrap();
     let whole = Bytes::from(vec![7; 1 << 20]);
-    let response = hold(permit, Response::new(Body::from(whole.clone())));
+    let response = keep(permit, Response::new(Body::from(whole.clone()))).unwrap();
     assert_eq!(http_body::Body::size_hint(response.body()).exact(), Some(1 << 20));
     let mut body = response.into_body();
     let chunk = body.frame().await.unwrap().unwrap().into_data().unwrap();
@@ -223,8 +271,33 @@ async fn an_answer_holds_its_place_until_its_last_bytes_are_gone() {
     assert_eq!(admission.state().in_flight().0, 0);
 
     let permit = now(&admission, ask(Class::Blob, "a", 0)).unwrap();
-    drop(hold(permit, Response::new(Body::empty())));
+    drop(keep(permit, Response::new(Body::empty())).unwrap());
     assert_eq!(admission.state().in_flight().0, 0);
+}
+
+/// A reader without an HTTP/2 window keeps what it was sent in memory.
+#[tokio::test(start_paused = true)]
+async fn a_large_answer_of_any_kind_is_bytes_in_flight() {
+    let admission =
+        Admission::new(AdmissionLimits { bytes_in_flight: 10 << 20, tenant_requests: Some(2), ..limits(10) });
+    let answer = |bytes: usize| {
+        let permit = now(&admission, ask(Class::Metadata, "a", 0)).unwrap();
+        keep(permit, Response::new(Body::from(vec![7; bytes])))
+    };
+    let first = answer(4 << 20).unwrap();
+    assert_eq!(admission.state().in_flight(), (1, 4 << 20, 1, 0));
+    let small = answer(1000).unwrap();
+    assert_eq!(admission.state().in_flight(), (1, 4 << 20, 1, 0), "on its way already");
+    let begun = tokio::time::Instant::now();
+    let refused = answer(8 << 20).map(|_| panic!("let in"));
+    assert_eq!(begun.elapsed(), Duration::ZERO, "what waits is in memory, too");
+    let (status, _, _, message) = refusal(refused);
+    assert!(status == 503 && message.contains("limits.bytes_in_flight"), "{message}");
+    assert_eq!(admission.state().in_flight(), (1, 4 << 20, 1, 0));
+    // The place it had is no reason to refuse it a larger one.
+    let second = answer(1 << 20).unwrap();
+    drop((first, small, second));
+    assert_eq!(admission.state().in_flight(), (0, 0, 0, 0));
 }
 
 proptest! {

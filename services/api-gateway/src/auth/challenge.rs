@@ -1,12 +1,11 @@
 //! `WWW-Authenticate` (Docker token specification, "How to authenticate").
 
 use entrepot_core::Scope;
-use http::header::HOST;
 use http::request::Parts;
-use http::uri::Authority;
 
 use crate::config::GatewayConfig;
 use crate::error::ApiError;
+use crate::host;
 
 /// Makes challenges. Realm and service are the same for every repository: containerd keeps one
 /// authorizer a host.
@@ -40,11 +39,8 @@ impl Challenges {
         if let Some(url) = &self.public_url {
             return format!("{url}/token");
         }
-        let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
-        let host = host.or_else(|| parts.uri.authority().map(Authority::as_str));
         // Only an authority is echoed: no quote or slash can end the realm early.
-        let host =
-            host.and_then(|host| host.parse::<Authority>().ok()).filter(|host| !host.as_str().contains(['"', '@']));
+        let host = host::asked(parts).filter(|host| !host.as_str().contains(['"', '@']));
         let scheme = if self.tls { "https" } else { "http" };
         match host {
             Some(host) => format!("{scheme}://{host}/token"),

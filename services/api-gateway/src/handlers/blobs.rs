@@ -10,15 +10,17 @@ use entrepot_core::ports::notices::Notice;
 use entrepot_core::range::{ByteRange, RangeSet, Selection};
 use entrepot_core::{Action, Digest, RepositoryName};
 use entrepot_runtime::serve::Peer;
-use http::header::{ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, LOCATION, RANGE};
+use http::header::{ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_RANGE, LOCATION, RANGE};
+use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use super::{CONTENT_DIGEST, Call, empty};
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::locate::locate;
+use crate::redirect::Client;
 use crate::source::Object;
-use crate::{conditions, location, ranges};
+use crate::{conditions, host, location, ranges};
 
 /// Answered from the database and extends the lease: a client that gets 200 skips its upload.
 pub(crate) async fn head(
@@ -64,14 +66,15 @@ async fn answer(
     if conditions::is_unchanged(headers, &etag) {
         return Ok(Some(empty(StatusCode::NOT_MODIFIED, [(ETAG, etag)])));
     }
-    let selection = if conditions::range_applies(headers, &etag) { select(headers, size) } else { Selection::Whole };
+    let Asked { selection, portable } = select(headers, &etag, size);
     if selection == Selection::Unsatisfiable {
         return Err(ranges::unsatisfiable(size));
     }
     call.gateway.rates.bytes(|| repository.tenant(), &caller.principal, selected(&selection, size)).await?;
-    if let Some(response) = redirect(call, &object, &selection, digest) {
+    if portable && let Some(response) = redirect(call, &object, &selection, digest) {
         return Ok(Some(response));
     }
+    call.charge(ranges::kept(&object, &selection)).await?;
     match ranges::respond(call, &object, &selection).await {
         Err(BlobError::NotFound) => Ok(None),
         response => {
@@ -85,8 +88,18 @@ async fn answer(
 /// 307 to where the bytes are, if this client is to get them there. Nothing may keep it: the URL is good for a while only.
 fn redirect(call: &Call<'_>, object: &Object, selection: &Selection, digest: Digest) -> Option<Response<Body>> {
     let BlobSource::Url { url, size } = &object.source else { return None };
-    let client = call.parts.extensions.get::<Peer>().map(|peer| peer.address.ip());
-    if !call.gateway.redirects.applies(client, url, selection, *size) {
+    let peer = call.parts.extensions.get::<Peer>();
+    let asked = host::asked(call.parts);
+    let asked = asked.as_ref().map(Authority::host);
+    // Behind a proxy, which may name itself to the registry and end TLS, clients know it by its public URL.
+    let public = call.gateway.public.as_ref();
+    let registry: Vec<&str> = asked.into_iter().chain(public.map(|url| url.host.as_str())).collect();
+    let client = Client {
+        address: peer.map(|peer| peer.address.ip()),
+        registry: &registry,
+        tls: peer.is_some_and(|peer| peer.tls) || public.is_some_and(|url| url.tls),
+    };
+    if !call.gateway.redirects.applies(&client, url, selection, *size) {
         return None;
     }
     let target = HeaderValue::from_str(url).ok()?;
@@ -111,9 +124,25 @@ fn selected(selection: &Selection, size: u64) -> u64 {
     }
 }
 
-fn select(headers: &HeaderMap, size: u64) -> Selection {
-    let range = headers.get(RANGE).and_then(|value| value.to_str().ok()).and_then(RangeSet::parse);
-    range.map_or(Selection::Whole, |range| range.select(size))
+/// What is asked for.
+struct Asked {
+    selection: Selection,
+    /// Whether storage, to which a redirected client sends the same headers, would take them the same way. A range that
+    /// does not apply here may well apply there, and what this registry calls an entity tag storage does not know.
+    portable: bool,
+}
+
+fn select(headers: &HeaderMap, etag: &HeaderValue, size: u64) -> Asked {
+    let mut values = headers.get_all(RANGE).iter();
+    let Some(value) = values.next() else { return Asked { selection: Selection::Whole, portable: true } };
+    let range = value.to_str().ok().and_then(RangeSet::parse);
+    match range.filter(|_| conditions::range_applies(headers, etag)) {
+        None => Asked { selection: Selection::Whole, portable: false },
+        Some(range) => {
+            let alone = range.is_single() && values.next().is_none();
+            Asked { selection: range.select(size), portable: alone && !headers.contains_key(IF_RANGE) }
+        }
+    }
 }
 
 fn describe(headers: &mut HeaderMap, digest: Digest) {

@@ -183,7 +183,8 @@ async fn finish(
     body: ByteStream,
     resumable: bool,
 ) -> Result<(), ApiError> {
-    let completion = Completion { held: held(call, session), offset, digest, resumable };
+    let permit = call.take_permit();
+    let completion = Completion { held: held(call, session), offset, digest, resumable, _permit: permit };
     match completion.run(body).await {
         Err(Failed::Index(IndexError::UploadOffset { offset })) => Err(out_of_range(call, session, offset)),
         Err(Failed::Index(error)) => Err(error.into()),

@@ -15,6 +15,15 @@ use crate::source::{DataClient, Download, Object};
 /// Reads begun ahead of the one whose bytes are being sent, so that their first bytes are there in time.
 const AHEAD: usize = 2;
 
+/// Most bytes that are kept for parts that were not asked for in order: those of the read that is being sent, and of those
+/// begun ahead of it.
+pub(super) fn most_kept(ranges: &[ByteRange]) -> u64 {
+    let kept = |read: &Read| if read.in_order { 0 } else { read.span.end - read.span.start };
+    let kept: Vec<u64> = coalesce(ranges).iter().map(kept).collect();
+    let at_once = (AHEAD + 1).min(kept.len()).max(1);
+    kept.windows(at_once).map(|reads| reads.iter().sum()).max().unwrap_or_default()
+}
+
 /// The head of a part, and its range.
 pub(super) type Part = (Bytes, ByteRange);
 

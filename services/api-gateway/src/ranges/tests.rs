@@ -64,3 +64,19 @@ async fn a_broken_read_goes_on_and_a_missing_object_is_known_at_once() {
     let storage = Storage::start(bytes, std::iter::repeat_n(Act::Cut(1), 100)).await;
     assert!(matches!(read(&storage, &ranges).await, Err(BlobError::Unavailable(_))));
 }
+
+#[test]
+fn what_is_kept_for_ranges_out_of_order_is_known_beforehand() {
+    const MIB: u64 = 1 << 20;
+    let kept = |ranges: &[(u64, u64)]| {
+        parts::most_kept(&ranges.iter().map(|&(start, end)| ByteRange { start, end }).collect::<Vec<_>>())
+    };
+    assert_eq!(kept(&[(0, 10), (20, 3_000_000), (3_000_000, 3_000_001), (6_000_000, SIZE)]), 0);
+    assert_eq!(kept(&[(0, 10), (5, 20)]), 20);
+    let backwards = |at: u64| [(at + MIB - 10, at + MIB), (at + 500_000, at + MIB - 20), (at, at + 500_000)];
+    assert_eq!(kept(&backwards(0)), MIB);
+    let far: Vec<(u64, u64)> = (0..7).flat_map(|n| backwards(n * 4 * MIB)).collect();
+    assert_eq!(kept(&far), 3 * MIB, "of the read that is being sent and the two begun ahead of it");
+    let mixed = [&backwards(0)[..], &[(4 * MIB, 5 * MIB), (6 * MIB, 7 * MIB)], &backwards(8 * MIB)].concat();
+    assert_eq!(kept(&mixed), MIB, "never both at once");
+}

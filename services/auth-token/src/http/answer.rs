@@ -1,11 +1,14 @@
 //! What the token endpoint answers.
 
+use std::net::IpAddr;
+
 use axum::{
     Json,
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use entrepot_core::{
+    ErrorKind,
     error::Classify,
     ports::{AuthError, auth::IssuedToken},
 };
@@ -27,6 +30,24 @@ pub(super) fn token(issued: &IssuedToken) -> Response {
     ([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
 }
 
+/// One line about a login that was refused. What was presented as its secret never gets here.
+pub(super) fn log_denial(error: &AuthError, account: Option<&str>, client: Option<IpAddr>) {
+    let kind = error.kind();
+    if !matches!(kind, ErrorKind::Unauthenticated | ErrorKind::TooManyRequests) {
+        return;
+    }
+    // A request that nobody traces has an id only once it was asked for: before that the line would have none.
+    telemetry::current_trace_id();
+    let client = client.map(tracing::field::display);
+    tracing::info!(
+        status = kind.http_status(),
+        account.name = account,
+        client.address = client,
+        reason = %error,
+        "a token was refused"
+    );
+}
+
 /// An error in the format of the OCI Distribution Specification.
 pub(super) struct Refused(pub(super) AuthError);
 
@@ -38,9 +59,12 @@ impl IntoResponse for Refused {
         if status.is_server_error() {
             tracing::error!(error = %telemetry::Chain(error), "no token issued");
         }
-        let detail = json!({ "traceId": telemetry::current_trace_id() });
+        let trace_id = telemetry::current_trace_id();
         let code = error.oci_code().as_str();
-        let body = json!({ "errors": [{ "code": code, "message": error.to_string(), "detail": detail }] });
+        // Docker shows nothing but the message, so the trace id stands there too.
+        let message = if kind.is_retryable() { format!("{error} (trace id {trace_id})") } else { error.to_string() };
+        let detail = json!({ "traceId": trace_id });
+        let body = json!({ "errors": [{ "code": code, "message": message, "detail": detail }] });
         let mut response = (status, Json(body)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

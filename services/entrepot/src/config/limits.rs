@@ -50,8 +50,8 @@ fn admission(reader: &mut Reader<'_>) -> AdmissionLimits {
     let derived = memory::limit().map_or(FALLBACK_BYTES, |memory| (memory / 4).max(LEAST_BYTES));
     let tenant_requests: Option<usize> = reader.optional(
         "limits.tenant_requests",
-        "Requests in flight of one tenant (429 beyond). Without it a tenant may use what others leave: up to three quarters, \
-         beyond which only tenants below their fair share are let in.",
+        "Requests in flight of one tenant (429 beyond). Without it a tenant may use what others leave, up to half of it \
+         (50 % for starting a push to 65 % for pushes under way), beyond which only tenants below their fair share are let in.",
     );
     if tenant_requests == Some(0) {
         reader.reject("limits.tenant_requests", "must be at least 1; leave it out for no limit");

@@ -269,3 +269,82 @@ fn the_reference_is_up_to_date() {
     let written = std::fs::read_to_string(&page).unwrap_or_default();
     assert!(written == expected, "docs/configuration.md is not what `entrepot config-reference` prints");
 }
+
+/// A file of the workspace.
+fn file(path: &str) -> String {
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").unwrap();
+    std::fs::read_to_string(Path::new(&package).join("../..").join(path)).unwrap()
+}
+
+const ROLES: [(&str, Role); 6] = [
+    ("api-gateway", Role::ApiGateway),
+    ("auth-token", Role::AuthToken),
+    ("manifest-index", Role::ManifestIndex),
+    ("blob-store", Role::BlobStore),
+    ("gc-worker", Role::GcWorker),
+    ("migrate", Role::Accounts),
+];
+
+/// What Docker Compose gives each service: the file it mounts and the environment.
+#[test]
+fn the_compose_file_configures_every_service() {
+    let compose = file("deploy/compose/compose.yaml");
+    let secret = "0123456789abcdef0123456789abcdef";
+    let environment: Vec<(String, String)> = compose
+        .lines()
+        .filter_map(|line| line.trim().split_once(": ").filter(|(name, _)| name.starts_with("ENTREPOT__")))
+        .map(|(name, value)| {
+            // As `./make-secrets` fills it in.
+            let value = match (value.find("${"), value.find('}')) {
+                (Some(start), Some(end)) => format!("{}{secret}{}", &value[..start], &value[end + 1..]),
+                _ => value.to_owned(),
+            };
+            (name.to_owned(), value)
+        })
+        .collect();
+    assert!(environment.len() >= 4, "{environment:?}");
+    let settings = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&settings, file("deploy/compose/entrepot.toml")).unwrap();
+    for (command, role) in ROLES {
+        assert!(compose.contains(&format!("command: [{command}, --config, /etc/entrepot.toml]")), "{command}");
+        let variables = environment.iter().map(|(name, value)| (name.into(), value.into()));
+        let source = Source::load(Some(settings.path()), variables).unwrap();
+        let config = Config::read(&source, role).unwrap_or_else(|error| panic!("{command}: {error}")).0;
+        assert!(matches!(config.blobs, BlobStorage::S3(_)) && config.database.postgres.is_some(), "{command}");
+        assert!(config.redis.url.is_some());
+    }
+}
+
+/// What the guide says to write is taken as written.
+#[test]
+fn the_settings_of_the_guide_are_right() {
+    let guide = file("docs/fleet.md");
+    let block = guide.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in [
+        ("database-url", "postgres://entrepot:secret@pg-1:5432,pg-2:5432/entrepot?sslmode=verify-full"),
+        ("redis-url", "rediss://:secret@redis:6379"),
+        ("internal", "0123456789abcdef0123456789abcdef"),
+    ] {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    let secrets = format!("\"{}/", folder.path().display());
+    let settings = folder.path().join("fleet.toml");
+    std::fs::write(&settings, block.replace("\"/run/secrets/", &secrets)).unwrap();
+    for (command, role) in ROLES {
+        let source = Source::load(Some(&settings), []).unwrap();
+        let read = Config::read(&source, role);
+        assert!(read.is_ok(), "{command}: {}", read.err().unwrap());
+    }
+}
+
+/// A section that came twice would be an error in the TOML file it is copied to.
+#[test]
+fn the_reference_has_each_section_once() {
+    let reference = entrepot::cli::reference().unwrap();
+    let mut sections: Vec<&str> = reference.lines().filter(|line| line.starts_with("## ")).collect();
+    let all = sections.len();
+    sections.sort_unstable();
+    sections.dedup();
+    assert_eq!(sections.len(), all, "{reference}");
+}

@@ -5,9 +5,12 @@ use std::net::TcpStream;
 
 use entrepot::testing::http::Response;
 use entrepot::testing::{TestRegistry, Topology, poll};
-use entrepot_testkit::builders::content;
+use entrepot_core::{Algorithm, Digest};
+use entrepot_testkit::builders::{Content, ManifestBuilder, content};
 
-use crate::support::{assert_blob, completing, image, open_upload, push_blob, put_manifest};
+use crate::support::{
+    assert_blob, completing, image, noise, open_upload, push_blob, push_image, push_manifest, put_manifest,
+};
 
 const BOTH: [Topology; 2] = [Topology::Local, Topology::Grpc];
 
@@ -16,11 +19,26 @@ fn registry(topology: Topology, settings: &[(&str, &str)]) -> TestRegistry {
     settings.iter().fold(builder, |builder, (key, value)| builder.set(key, value)).start()
 }
 
-/// Begins a chunk of 10 bytes and sends one of them.
+/// Opens an upload, begins a chunk of 10 bytes and sends one of them.
 fn stall(registry: &TestRegistry, repository: &str) -> TcpStream {
-    let location = open_upload(registry, repository);
+    stall_at(registry, &open_upload(registry, repository))
+}
+
+fn stall_at(registry: &TestRegistry, location: &str) -> TcpStream {
     let mut stream = registry.connect();
     write!(stream, "PATCH {location} HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\n0").unwrap();
+    stream
+}
+
+/// A client that reads no more than the first status line of its answers.
+fn begin_reading(registry: &TestRegistry, targets: &[&str]) -> TcpStream {
+    let mut stream = registry.connect();
+    for target in targets {
+        write!(stream, "GET {target} HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
+    }
+    let mut status = [0; 12];
+    stream.read_exact(&mut status).unwrap();
+    assert_eq!(&status, b"HTTP/1.1 200");
     stream
 }
 
@@ -36,33 +54,37 @@ fn assert_limited(answer: &Response, status: u16, limit: &str) {
 #[test]
 fn work_is_refused_in_order() {
     for topology in BOTH {
-        let registry = registry(topology, &[("limits.requests", "10")]);
+        let registry = registry(topology, &[("limits.requests", "20")]);
         let (manifest, blobs) = image("under load");
         blobs.iter().for_each(|blob| drop(push_blob(&registry, "own/app", blob)));
         let (pulled, last) = (content("pulled"), content("last"));
         push_blob(&registry, "team/app", &pulled);
-        let upload = open_upload(&registry, "own/app");
+        let location = open_upload(&registry, "own/app");
+        // Of few tenants: nobody's fair share is smaller than what it has.
+        let open = |numbers: std::ops::Range<usize>| -> Vec<String> {
+            numbers.map(|n| open_upload(&registry, &format!("t{}/app", n / 4))).collect()
+        };
+        let (first, more) = (open(0..14), open(16..18));
         let start = || registry.post("/v2/late/app/blobs/uploads/");
         let pull = || registry.get(&format!("/v2/team/app/blobs/{}", pulled.digest));
         let look = || registry.get("/v2/look/app/tags/list");
 
-        let mut stalled: Vec<TcpStream> = (0..7).map(|n| stall(&registry, &format!("t{n}/app"))).collect();
+        let mut stalled: Vec<TcpStream> = first.iter().map(|location| stall_at(&registry, location)).collect();
         let refused = poll("no new pushes", || Some(start()).filter(|answer| answer.status == 503));
         assert_limited(&refused, 503, "limits.requests");
         pull().expect(200);
         look().expect(404);
 
         // No more uploads are opened, but those that are open go on.
-        let location = upload.clone();
-        let mut eighth = registry.connect();
-        write!(eighth, "PATCH {location} HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\n0").unwrap();
+        stalled.extend(more.iter().map(|location| stall_at(&registry, location)));
+        let mut own = stall_at(&registry, &location);
         let refused = poll("no pulls", || Some(pull()).filter(|answer| answer.status == 503));
         assert_limited(&refused, 503, "limits.requests");
         look().expect(404);
         put_manifest(&registry, "own/app", "v1", &manifest).expect(201);
-        eighth.write_all(b"123456789").unwrap();
+        own.write_all(b"123456789").unwrap();
         let mut answer = [0; 12];
-        eighth.read_exact(&mut answer).unwrap();
+        own.read_exact(&mut answer).unwrap();
         assert_eq!(&answer, b"HTTP/1.1 202");
         registry.call("PUT", &completing(&location, &content("0123456789").digest)).send().expect(201);
 
@@ -73,6 +95,49 @@ fn work_is_refused_in_order() {
         push_blob(&registry, "team/app", &last);
         assert_blob(&registry, "team/app", &last.digest, &last.bytes);
     }
+}
+
+/// A manifest of megabytes that its reader does not take is as much in memory as a blob.
+#[test]
+fn large_manifests_are_bytes_in_flight() {
+    for topology in BOTH {
+        let registry = registry(topology, &[("limits.bytes_in_flight", "6MiB")]);
+        let (_, blobs) = image("large");
+        blobs.iter().for_each(|blob| drop(push_blob(&registry, "team/app", blob)));
+        let large = ManifestBuilder::image(&blobs[0], &blobs[1..]).annotation("fill", &"x".repeat(4_000_000)).build();
+        push_manifest(&registry, "team/app", "large", &large);
+        push_image(&registry, "team/app", "small", "small");
+        let get = |tag: &str| registry.get(&format!("/v2/team/app/manifests/{tag}"));
+        assert_eq!(get("large").expect(200).body, large.payload);
+
+        // More of them one after the other than there is room for in the kernel.
+        let slow = begin_reading(&registry, &["/v2/team/app/manifests/large"; 8]);
+        let refused = poll("no more bytes", || Some(get("large")).filter(|answer| answer.status == 503));
+        assert_limited(&refused, 503, "limits.bytes_in_flight");
+        get("small").expect(200);
+        registry.head("/v2/team/app/manifests/large").expect(200);
+        drop(slow);
+        poll("room again", || Some(get("large")).filter(|answer| answer.status == 200));
+    }
+}
+
+/// Ranges out of order are kept in memory until they have been sent.
+#[test]
+fn ranges_are_charged_by_what_they_keep() {
+    let registry = registry(Topology::Grpc, &[("limits.bytes_in_flight", "2MiB")]);
+    let bytes = noise(32 << 20);
+    let blob = Content { digest: Digest::of(Algorithm::Sha256, &bytes), bytes };
+    push_blob(&registry, "team/app", &blob);
+    let target = format!("/v2/team/app/blobs/{}", blob.digest);
+    let get = |range: &str| registry.call("GET", &target).header("range", range).send();
+    let backwards = "bytes=900000-999999,500000-899999,0-499999,9900000-9999999,9500000-9899999,9000000-9499999";
+    get(backwards).expect(206);
+
+    let _slow = begin_reading(&registry, &[&target]);
+    let refused = poll("no more bytes", || Some(get(backwards)).filter(|answer| answer.status == 503));
+    assert_limited(&refused, 503, "limits.bytes_in_flight");
+    get("bytes=0-499999,500000-899999,900000-999999").expect(206);
+    get("bytes=900000-999999").expect(206);
 }
 
 #[test]
@@ -108,14 +173,7 @@ fn tokens_are_look_ups() {
         let registry = registry(topology, &[("limits.requests", "4")]);
         registry.get("/token?service=entrepot").expect(200);
         let locations: Vec<String> = (0..3).map(|n| open_upload(&registry, &format!("t{n}/app"))).collect();
-        let _stalled: Vec<TcpStream> = locations
-            .iter()
-            .map(|location| {
-                let mut stream = registry.connect();
-                write!(stream, "PATCH {location} HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\n0").unwrap();
-                stream
-            })
-            .collect();
+        let _stalled: Vec<TcpStream> = locations.iter().map(|location| stall_at(&registry, location)).collect();
         let token = || registry.get("/token?service=entrepot");
         let refused = poll("no tokens", || Some(token()).filter(|answer| answer.status == 503));
         assert_limited(&refused, 503, "limits.requests");

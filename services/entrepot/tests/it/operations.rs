@@ -101,6 +101,40 @@ fn the_trace_id_of_a_denial_or_a_fault_is_in_the_log() {
     assert!(!registry.log.lock().unwrap().contains(&trace));
 }
 
+/// Guesses are seen wherever they are made, and never what was guessed.
+#[test]
+fn a_refused_login_is_in_the_log() {
+    let (long, guess) = ("x".repeat(5000), "guessed password");
+    for target in ["/token?service=entrepot&scope=repository:team/app:pull", "/v2/team/app/manifests/v1"] {
+        let folder = tempfile::tempdir().unwrap();
+        let registry = Served::start(&folder);
+        for account in ["alice", long.as_str()] {
+            let refused = registry.call("GET", target).basic(account, guess).send().expect(401);
+            let line = registry.line_of(&refused);
+            assert!(line.contains("INFO") && line.contains(&account[..5]) && line.contains("127.0.0.1"), "{line}");
+            assert!(line.len() < 1000, "{line}");
+        }
+        let guess_again = |_| registry.call("GET", target).basic("alice", guess).send();
+        let locked = (0..30).map(guess_again).find(|answer| answer.status == 429).expect("a limit on guesses");
+        let line = registry.line_of(&locked);
+        assert!(line.contains("alice") && line.contains("127.0.0.1") && line.contains("429"), "{line}");
+
+        registry.call("GET", "/token?service=entrepot").header("authorization", "Basic guess").send().expect(401);
+        let form = "grant_type=refresh_token&service=entrepot&refresh_token=guess-a-token";
+        let post = registry.call("POST", "/token").header("content-type", "application/x-www-form-urlencoded");
+        let line = registry.line_of(&post.body(form).send().expect(401));
+        assert!(line.contains("a token was refused") && line.contains("127.0.0.1"), "{line}");
+        // Asking without any login is nothing to note.
+        let lines = || registry.log.lock().unwrap().lines().count();
+        let before = lines();
+        registry.call("GET", "/token?service=entrepot").send().expect(200);
+        registry.call("GET", target).basic("alice", guess).send().expect(429);
+        poll("the next line", || (lines() > before).then_some(()));
+        assert_eq!(lines(), before + 1);
+        assert!(!registry.log.lock().unwrap().contains("guess"));
+    }
+}
+
 #[test]
 fn metrics_are_described() {
     let registry = TestRegistry::builder(Topology::Local).set("gc.interval", "50ms").start();

@@ -14,7 +14,8 @@ use crate::support::{noise, push_blob};
 const SIZE: usize = 300_000;
 
 fn registry(topology: Topology, settings: &[(&str, &str)]) -> (TestRegistry, Content, String) {
-    let builder = TestRegistry::builder(topology);
+    // Elsewhere than the registry, where clients do not send their credentials along.
+    let builder = TestRegistry::builder(topology).set("internal.data_listen", "127.0.0.2:0");
     let registry = settings.iter().fold(builder, |builder, (key, value)| builder.set(key, value)).start();
     let bytes = noise(SIZE);
     let blob = Content { digest: Digest::of(Algorithm::Sha256, &bytes), bytes };
@@ -79,12 +80,42 @@ fn p35_what_a_redirect_would_break_is_answered_here() {
     }
     let parts = part(&registry, &target, "bytes=0-99999,200000-299999").expect(206);
     assert!(parts.header("content-type").starts_with("multipart/byteranges"));
+    // The storage would get both ranges, whichever of them the blob has.
+    let one = part(&registry, &target, "bytes=0-99999,99999999999-").expect(206);
+    assert_eq!(one.body, blob.bytes.slice(..100_000));
+    let too_many = format!("bytes={}", vec!["0-0"; 2000].join(","));
+    for ignored in [&too_many, "bytes=0-,0-", "bytes=0-99999,nonsense", "lines=0-1"] {
+        assert_eq!(part(&registry, &target, ignored).expect(200).body, blob.bytes);
+    }
+    let conditional =
+        |etag: &str| registry.call("GET", &target).header("range", "bytes=0-99999").header("if-range", etag).send();
+    assert_eq!(conditional("\"other\"").expect(200).body, blob.bytes);
+    conditional(&format!("\"{}\"", blob.digest)).expect(206);
     part(&registry, &target, "bytes=300000-").error(416, "SIZE_INVALID");
     let etag = format!("\"{}\"", blob.digest);
     registry.call("GET", &target).header("if-none-match", etag).send().expect(304);
     registry.get(&format!("/v2/other/blobs/{}", blob.digest)).error(404, "BLOB_UNKNOWN");
     // A file on this machine is nowhere else.
     let (registry, blob, target) = self::registry(Topology::Local, &[("pull.redirect", "always")]);
+    assert_eq!(registry.get(&target).expect(200).body, blob.bytes);
+}
+
+/// Clients in Go keep `Authorization` on a redirect to the same host or one below it.
+#[test]
+fn nobody_is_sent_where_a_token_goes_along() {
+    let settings = [("pull.redirect", "always"), ("http.public_url", "http://registry.example.com")];
+    let (registry, blob, target) = registry(Topology::Grpc, &settings);
+    for (host, status) in [("registry.example.com", 307), ("127.0.0.2", 200), ("127.0.0.2:5000", 200), ("0.0.2", 200)] {
+        let answer = registry.call("GET", &target).header("host", host).send().expect(status);
+        assert_eq!(answer.body.len(), if status == 200 { blob.bytes.len() } else { 0 }, "{host}");
+    }
+    let settings = [("pull.redirect", "always"), ("http.public_url", "http://127.0.0.2:5000")];
+    let (registry, blob, target) = self::registry(Topology::Grpc, &settings);
+    let answer = registry.call("GET", &target).header("host", "gateway.cluster").send();
+    assert_eq!(answer.expect(200).body, blob.bytes, "it may know the registry by its public name");
+    // A proxy ends TLS, and clients would leave it for plain HTTP.
+    let settings = [("pull.redirect", "always"), ("http.public_url", "https://registry.example.com")];
+    let (registry, blob, target) = self::registry(Topology::Grpc, &settings);
     assert_eq!(registry.get(&target).expect(200).body, blob.bytes);
 }
 

@@ -12,6 +12,8 @@ use entrepot_runtime::telemetry::Chain;
 
 use crate::outlive::outliving;
 
+use crate::admission::Permit;
+
 /// An upload session and what works on it.
 pub(super) struct Held {
     pub(super) uploads: Arc<dyn UploadIndex>,
@@ -60,6 +62,8 @@ pub(super) struct Completion {
     pub(super) digest: Digest,
     /// Whether the client knows where to go on after a body that broke off.
     pub(super) resumable: bool,
+    /// The place of its bytes, which are in memory for as long as this works on them, whether somebody waits for it or not.
+    pub(super) _permit: Option<Permit>,
 }
 
 impl Completion {

@@ -10,6 +10,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
 use super::*;
+use crate::admission::{Admission, AdmissionLimits, Ask};
 
 /// What an object is found to be.
 type Stored = fn() -> Result<BlobSource, BlobError>;
@@ -143,7 +144,7 @@ fn completion(
         id: UploadId::random(),
     };
     let digest = Digest::of(Algorithm::Sha256, b"blob");
-    (Completion { held, offset: None, digest, resumable }, telling)
+    (Completion { held, offset: None, digest, resumable, _permit: None }, telling)
 }
 
 /// A request is dropped as its connection is, with its answer still to come.
@@ -165,6 +166,34 @@ async fn a_client_that_goes_away_leaves_no_session_behind() {
         let told = tokio::time::timeout(Duration::from_secs(10), telling.recv()).await;
         assert_eq!(told, Ok(Some(expected)));
     }
+}
+
+/// Invariant: bytes in memory are counted. A client that goes away does not take those of its body with it.
+#[tokio::test]
+async fn a_completion_keeps_its_place_without_its_client() {
+    let limits = AdmissionLimits {
+        requests: 1,
+        bytes_in_flight: 1 << 30,
+        tenant_requests: None,
+        tenant_bytes_in_flight: None,
+        queue_timeout: Duration::from_secs(20),
+        queued: 1,
+    };
+    let admission = Admission::new(limits);
+    let (mut completion, mut telling) = completion(true, None, || panic!("nothing is known"));
+    completion._permit = Some(admission.admit(Ask::LOOK_UP).await.unwrap());
+    let (go_on, gone_on) = oneshot::channel::<()>();
+    let end = gone_on.map(|_| Err(BodyError::Cut));
+    let mut request = Box::pin(completion.run(stream::once(end).boxed()));
+    tokio::select! {
+        answer = &mut request => panic!("answered before the body ended: {answer:?}"),
+        told = telling.recv() => assert_eq!(told, Some("seal")),
+    }
+    drop(request);
+    let mut next = Box::pin(admission.admit(Ask::LOOK_UP));
+    assert!((&mut next).now_or_never().is_none(), "there is no room while the bytes are there");
+    drop(go_on);
+    assert!(next.await.is_ok());
 }
 
 #[tokio::test]
