@@ -25,8 +25,9 @@ use super::notes::{Part, is_etag, is_upload_id};
 use super::options::{ATTEMPT, S3Encryption, S3Options};
 use crate::ObjectMeta;
 
-/// One attempt to send a body may take so long for each MiB.
-const PER_MIB: Duration = Duration::from_secs(1);
+/// One attempt to send a body may take so long for each MiB. When all memory for parts is on its way at once, the
+/// smallest part arrives only with the last: 256 MiB take 30 s of 9 MiB/s. A body that stalls is cut off long before.
+const PER_MIB: Duration = Duration::from_secs(4);
 /// One attempt to complete an upload; S3 takes minutes for thousands of parts.
 const COMPLETE: Duration = Duration::from_secs(120);
 /// Most keys of one request to delete.
@@ -376,3 +377,6 @@ fn patient(attempt: Duration) -> aws_sdk_s3::config::Builder {
     let timeouts = TimeoutConfig::builder().operation_attempt_timeout(attempt).build();
     aws_sdk_s3::config::Config::builder().timeout_config(timeouts)
 }
+
+#[cfg(test)]
+mod tests;

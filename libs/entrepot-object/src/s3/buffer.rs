@@ -16,34 +16,81 @@ use crc_fast::{CrcAlgorithm, Digest};
 use http_body::{Body, Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::plan::LEAST;
+
 /// A part is made of pieces of this size, so that a short one takes little memory and a growing one is not moved.
-const PIECE: usize = 1 << 20;
+pub(super) const PIECE: usize = 1 << 20;
 /// What budgets count in.
 const UNIT: usize = 1 << 20;
-/// How long an upload waits for memory. Shorter than any client waits for an answer.
+/// How long whoever has no memory yet waits for some. Shorter than any client waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Memory for the parts of all uploads together.
+///
+/// # Who waits for whom
+/// Nobody waits with half a part in hand. [`Room`] is taken at once for as many bytes as S3 takes for a part, so whoever
+/// has room fills it or gives up, sends it, and gives it back, and needs nothing of others for that. Beyond those bytes
+/// a part [grows](Self::grow) only while there is plenty, and is sent as it is when there is not: a client that is slow
+/// holds no more than what everybody is sure of. Rooms are given in the order in which they were asked for.
 #[derive(Clone, Debug)]
 pub(super) struct Budget {
     units: Arc<Semaphore>,
+    /// What rooms for more than the least part may take of it: late parts of huge uploads cannot be cut, and the uploads
+    /// of others must not wait until such a part is full. Taken before the units, so that nobody waits for it with some.
+    large: Arc<Semaphore>,
     all: usize,
 }
 
+/// Some of a budget's memory, free for others when it is dropped.
+#[derive(Debug)]
+pub(super) struct Room {
+    units: OwnedSemaphorePermit,
+    _large: Option<OwnedSemaphorePermit>,
+    bytes: usize,
+}
+
 impl Budget {
-    /// Room for `bytes`.
+    /// Memory for `bytes`.
     pub(super) fn new(bytes: usize) -> Self {
-        let all = bytes.div_ceil(UNIT);
-        Self { units: Arc::new(Semaphore::new(all)), all }
+        let all = bytes.div_ceil(UNIT).clamp(1, Semaphore::MAX_PERMITS);
+        let large = (all - all / 4).max(1);
+        Self { units: Arc::new(Semaphore::new(all)), large: Arc::new(Semaphore::new(large)), all }
     }
 
-    /// Room for a whole part of `size` bytes; `None` if there is none for too long.
+    /// Room for `bytes`, however long it takes: for an upload that has been let in.
     ///
-    /// Whoever holds room for a part can always finish it: nobody waits for room with half a part in hand.
-    async fn reserve(&self, size: usize) -> Option<OwnedSemaphorePermit> {
-        let units = u32::try_from(size.div_ceil(UNIT).min(self.all)).ok()?;
-        tokio::time::timeout(PATIENCE, Arc::clone(&self.units).acquire_many_owned(units)).await.ok()?.ok()
+    /// What is larger than the whole budget takes all of it.
+    pub(super) async fn room(&self, bytes: usize) -> Room {
+        let wanted = bytes.div_ceil(UNIT);
+        let large = match wanted > LEAST.div_ceil(UNIT) {
+            true => Some(take(&self.large, wanted.min(self.all - self.all / 4)).await),
+            false => None,
+        };
+        Room { units: take(&self.units, wanted.min(self.all)).await, _large: large, bytes }
     }
+
+    /// Room for `bytes`, for an upload that has had none; `None` if there is none for too long.
+    pub(super) async fn first_room(&self, bytes: usize) -> Option<Room> {
+        tokio::time::timeout(PATIENCE, self.room(bytes)).await.ok()
+    }
+
+    /// Makes `room` larger by a piece, while at least half of the memory is free.
+    ///
+    /// Others are let in by the other half, whether the client that fills this room goes on or not.
+    fn grow(&self, room: &mut Room) -> bool {
+        if self.units.available_permits() <= self.all / 2 {
+            return false;
+        }
+        let Ok(unit) = Arc::clone(&self.units).try_acquire_owned() else { return false };
+        room.units.merge(unit);
+        room.bytes += UNIT;
+        true
+    }
+}
+
+async fn take(semaphore: &Arc<Semaphore>, permits: usize) -> OwnedSemaphorePermit {
+    let permits = u32::try_from(permits).unwrap_or(u32::MAX);
+    Arc::clone(semaphore).acquire_many_owned(permits).await.expect("a budget is never closed")
 }
 
 /// A part being filled. Its first piece is free, so that small objects wait for nobody's large ones.
@@ -52,7 +99,7 @@ pub(super) struct Filling {
     pieces: Vec<Bytes>,
     last: BytesMut,
     size: usize,
-    room: Option<OwnedSemaphorePermit>,
+    room: Option<Room>,
 }
 
 impl Filling {
@@ -61,14 +108,23 @@ impl Filling {
         self.size
     }
 
-    /// Appends a copy of `chunk` to what becomes a part of `whole` bytes; `false` if there is no memory for it.
-    pub(super) async fn push(&mut self, mut chunk: &[u8], whole: usize, budget: &Budget) -> bool {
-        if self.size + chunk.len() > PIECE && self.room.is_none() {
-            self.room = budget.reserve(whole).await;
-            if self.room.is_none() {
-                return false;
-            }
-        }
+    /// Bytes that it takes before it needs more room.
+    pub(super) fn space(&self) -> usize {
+        self.room.as_ref().map_or(PIECE, |room| room.bytes).saturating_sub(self.size)
+    }
+
+    /// Gives it room, for what it has too.
+    pub(super) fn enter(&mut self, room: Room) {
+        self.room = Some(room);
+    }
+
+    /// Whether there is room for more than there was, where there is plenty of memory.
+    pub(super) fn grow(&mut self, budget: &Budget) -> bool {
+        self.room.as_mut().is_some_and(|room| budget.grow(room))
+    }
+
+    /// Appends a copy of `chunk`, for which there must be [space](Self::space).
+    pub(super) fn push(&mut self, mut chunk: &[u8]) {
         self.size += chunk.len();
         while !chunk.is_empty() {
             let (now, later) = chunk.split_at(chunk.len().min(PIECE - self.last.len()));
@@ -81,7 +137,6 @@ impl Filling {
             }
             chunk = later;
         }
-        true
     }
 
     /// All bytes in one piece; they stay here too.
@@ -92,13 +147,22 @@ impl Filling {
         whole.freeze()
     }
 
-    /// The part, for sending; what is left is empty.
+    /// The part, for sending; what is left is empty. Room that it did not need is free at once.
     pub(super) fn take(&mut self) -> Payload {
         let Self { mut pieces, mut last, size, room } = std::mem::take(self);
         if !last.is_empty() {
             pieces.push(last.split().freeze());
         }
-        Payload { size, pieces: pieces.into(), _room: room.map(Arc::new) }
+        Payload { size, pieces: pieces.into(), _room: room.map(|room| Arc::new(room.cut(size))) }
+    }
+}
+
+impl Room {
+    /// Gives back what is not needed for `bytes`.
+    fn cut(mut self, bytes: usize) -> Self {
+        let surplus = self.units.num_permits().saturating_sub(bytes.div_ceil(UNIT));
+        drop(self.units.split(surplus));
+        self
     }
 }
 
@@ -107,7 +171,7 @@ impl Filling {
 pub(super) struct Payload {
     size: usize,
     pieces: Arc<[Bytes]>,
-    _room: Option<Arc<OwnedSemaphorePermit>>,
+    _room: Option<Arc<Room>>,
 }
 
 impl From<Bytes> for Payload {

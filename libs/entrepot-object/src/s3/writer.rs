@@ -27,6 +27,9 @@ pub(super) struct S3Writer {
     /// In order; a part under way has its place.
     parts: Vec<Option<Part>>,
     filling: Filling,
+    /// Whether it has had memory: from then on it waits for more as long as that takes, for what it has taken from its
+    /// client would be lost.
+    is_let_in: bool,
     sending: JoinSet<Result<(usize, Part), Fault>>,
     slots: Arc<Semaphore>,
     /// The stored tail of the last durable state.
@@ -62,6 +65,7 @@ impl S3Writer {
             upload_is_new: false,
             parts: notes.parts.into_iter().map(Some).collect(),
             filling: Filling::default(),
+            is_let_in: false,
             sending: JoinSet::new(),
             tail: name,
         };
@@ -69,21 +73,43 @@ impl S3Writer {
         Ok(writer)
     }
 
-    /// Copies `bytes` and sends every part that gets full.
+    /// Copies `bytes`, and sends every part that gets full or for which there is no more memory.
     async fn push(&mut self, mut bytes: &[u8]) -> Result<(), ObjectError> {
         while !bytes.is_empty() {
             let whole = self.inner.plan.size(self.parts.len());
-            let (now, later) = bytes.split_at(bytes.len().min(whole.saturating_sub(self.filling.len())));
-            if !self.filling.push(now, whole, &self.inner.budget).await {
-                return Err(ObjectError::Busy { action: "find memory to write", key: self.key.clone() });
+            if self.filling.space() == 0 {
+                self.make_room().await?;
             }
+            let most = self.filling.space().min(whole.saturating_sub(self.filling.len()));
+            let (now, later) = bytes.split_at(bytes.len().min(most));
+            self.filling.push(now);
             self.offset += now.len() as u64;
             bytes = later;
-            if self.filling.len() >= whole {
+            if self.filling.len() >= whole || self.is_cut_short() {
                 self.send_part().await?;
             }
         }
         Ok(())
+    }
+
+    /// Has room for the least that S3 takes for the next part.
+    async fn make_room(&mut self) -> Result<(), ObjectError> {
+        let (budget, bytes) = (&self.inner.budget, self.inner.plan.least(self.parts.len()));
+        let room = if self.is_let_in { Some(budget.room(bytes).await) } else { budget.first_room(bytes).await };
+        let Some(room) = room else {
+            return Err(ObjectError::Busy { action: "find memory to write", key: self.key.clone() });
+        };
+        // It may have been a long wait.
+        self.ticket.check()?;
+        self.is_let_in = true;
+        self.filling.enter(room);
+        Ok(())
+    }
+
+    /// Whether the part is large enough for S3, and its memory wanted by others.
+    fn is_cut_short(&mut self) -> bool {
+        let least = self.inner.plan.least(self.parts.len());
+        self.filling.len() >= least && self.filling.space() == 0 && !self.filling.grow(&self.inner.budget)
     }
 
     /// Sends what is being filled as the next part, in the background.
@@ -201,7 +227,7 @@ impl ObjectWriter for S3Writer {
     async fn checkpoint(&mut self, durability: Durability) -> Result<WriterState, ObjectError> {
         self.ticket.check()?;
         let durable = durability == Durability::Durable;
-        if durable && self.inner.plan.may_cut(self.parts.len(), self.filling.len()) {
+        if durable && self.filling.len() >= self.inner.plan.least(self.parts.len()) {
             self.send_part().await?;
         }
         self.all_arrive().await?;
