@@ -22,9 +22,11 @@ use super::breaker::Breaker;
 use super::buffer::Payload;
 use super::fault::Fault;
 use super::notes::{Part, is_etag, is_upload_id};
-use super::options::{ATTEMPT, S3Encryption, S3Options};
+use super::options::{S3Encryption, S3Options};
 use crate::ObjectMeta;
 
+/// One attempt to send a body may take so long, and [`PER_MIB`].
+const SENDING: Duration = Duration::from_secs(10);
 /// One attempt to send a body may take so long for each MiB. When all memory for parts is on its way at once, the
 /// smallest part arrives only with the last: 256 MiB take 30 s of 9 MiB/s. A body that stalls is cut off long before.
 const PER_MIB: Duration = Duration::from_secs(4);
@@ -41,6 +43,8 @@ pub(super) struct Bucket {
     prefix: String,
     encryption: S3Encryption,
     url_lifetime: Duration,
+    /// For one attempt of a request without a body to speak of.
+    attempt: Duration,
     breaker: Breaker,
 }
 
@@ -73,22 +77,34 @@ impl Bucket {
             prefix: options.prefix.clone(),
             encryption: options.encryption.clone(),
             url_lifetime: options.url_lifetime,
+            attempt: options.attempt_timeout,
             breaker: Breaker::default(),
         }
     }
 
     /// Makes a request unless the store is being left alone.
-    async fn call<T, E>(
+    fn call<T, E>(
         &self,
+        operation: &'static str,
+        request: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+    ) -> impl Future<Output = Result<T, Fault>>
+    where
+        E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
+    {
+        self.call_within(self.attempt, operation, request)
+    }
+
+    /// The same for a request of which one attempt takes up to `attempt`.
+    async fn call_within<T, E>(
+        &self,
+        attempt: Duration,
         operation: &'static str,
         request: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
     ) -> Result<T, Fault>
     where
         E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
     {
-        if !self.breaker.admits(Instant::now()) {
-            return Err(Fault::Paused);
-        }
+        let Some(call) = self.breaker.begin(Instant::now(), attempt) else { return Err(Fault::Paused) };
         let span = tracing::info_span!(
             "s3.request",
             otel.kind = "client",
@@ -100,15 +116,15 @@ impl Bucket {
         // The SDK's futures are large.
         match Box::pin(request).instrument(span).await {
             Ok(answer) => {
-                self.breaker.answered();
+                call.answered();
                 Ok(answer)
             }
             Err(error) => {
                 let fault = Fault::of(error);
                 if fault.is_outage() {
-                    self.breaker.failed(Instant::now());
+                    call.failed();
                 } else {
-                    self.breaker.answered();
+                    call.answered();
                 }
                 Err(fault)
             }
@@ -165,7 +181,7 @@ impl Bucket {
             .customize()
             .disable_payload_signing()
             .config_override(patient(sending(payload)));
-        self.call("PutObject", request.send()).await.map(drop)
+        self.call_within(sending(payload), "PutObject", request.send()).await.map(drop)
     }
 
     /// Begins a multipart upload.
@@ -206,7 +222,7 @@ impl Bucket {
             .customize()
             .disable_payload_signing()
             .config_override(patient(sending(payload)));
-        let answer = self.call("UploadPart", request.send()).await?;
+        let answer = self.call_within(sending(payload), "UploadPart", request.send()).await?;
         let etag = answer.e_tag.map(|etag| etag.trim_matches('"').to_owned()).filter(|etag| is_etag(etag));
         let etag = etag.ok_or_else(|| Fault::nonsense("no usable ETag in the answer to UploadPart"))?;
         Ok(Part { size: u32::try_from(payload.len()).unwrap_or(u32::MAX), crc, etag })
@@ -232,7 +248,7 @@ impl Bucket {
             .multipart_upload(parts)
             .customize()
             .config_override(patient(COMPLETE));
-        self.call("CompleteMultipartUpload", request.send()).await.map(drop)
+        self.call_within(COMPLETE, "CompleteMultipartUpload", request.send()).await.map(drop)
     }
 
     /// Drops a multipart upload; one that is gone is success.
@@ -370,7 +386,7 @@ fn part_number(number: usize) -> i32 {
 
 /// How long one attempt to send `payload` may take.
 fn sending(payload: &Payload) -> Duration {
-    ATTEMPT + PER_MIB * u32::try_from(payload.len() >> 20).unwrap_or(u32::MAX)
+    SENDING + PER_MIB * u32::try_from(payload.len() >> 20).unwrap_or(u32::MAX)
 }
 
 fn patient(attempt: Duration) -> aws_sdk_s3::config::Builder {
