@@ -210,8 +210,9 @@ impl Inner {
         if meta.size != size {
             return Err(ObjectError::AlreadySealed { key: key.clone() });
         }
-        // An upload of one request has left nothing, unless it stored a tail.
-        if (tails || ticket.epoch() > 1)
+        // An upload of one request has left nothing, unless it stored a tail, or began a multipart upload twice because
+        // the first answer got lost. Its session is over with this, so nobody would look for that later.
+        if (tails || ticket.epoch() > 1 || ticket.may_have_strays())
             && let Err(fault) = self.sweep(key).await
         {
             tracing::warn!(object.key = %key, error = ?fault, "what a sealed upload left behind stays until its object is deleted");

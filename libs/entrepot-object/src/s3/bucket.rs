@@ -1,6 +1,8 @@
 //! Requests to one bucket, each behind the circuit breaker and in a span of its own.
 
 use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use aws_sdk_s3::Client;
@@ -59,6 +61,13 @@ pub(super) struct Found {
     /// Without the prefix.
     pub(super) key: String,
     pub(super) meta: ObjectMeta,
+}
+
+/// A multipart upload that was just begun.
+pub(super) struct Begun {
+    pub(super) id: String,
+    /// Requests that it took. Each of them but the last may have begun one of its own.
+    pub(super) tries: usize,
 }
 
 /// A multipart upload of a listing.
@@ -185,8 +194,10 @@ impl Bucket {
     }
 
     /// Begins a multipart upload.
-    pub(super) async fn create(&self, key: &str) -> Result<String, Fault> {
+    pub(super) async fn create(&self, key: &str) -> Result<Begun, Fault> {
         let (encryption, kms_key) = self.encryption();
+        let tries = Arc::<AtomicUsize>::default();
+        let count = Arc::clone(&tries);
         let request = self
             .client
             .create_multipart_upload()
@@ -194,10 +205,16 @@ impl Bucket {
             .key(self.full(key))
             .checksum_algorithm(ChecksumAlgorithm::Crc32C)
             .set_server_side_encryption(encryption)
-            .set_ssekms_key_id(kms_key);
+            .set_ssekms_key_id(kms_key)
+            .customize()
+            // Before each attempt.
+            .mutate_request(move |_| {
+                count.fetch_add(1, Ordering::Relaxed);
+            });
         let answer = self.call("CreateMultipartUpload", request.send()).await?;
         let id = answer.upload_id.filter(|id| is_upload_id(id));
-        id.ok_or_else(|| Fault::nonsense("no usable upload id in the answer to CreateMultipartUpload"))
+        let id = id.ok_or_else(|| Fault::nonsense("no usable upload id in the answer to CreateMultipartUpload"))?;
+        Ok(Begun { id, tries: tries.load(Ordering::Relaxed) })
     }
 
     /// Sends one part.

@@ -8,6 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 use super::Inner;
+use super::bucket::Begun;
 use super::buffer::{Filling, Payload};
 use super::fault::Fault;
 use super::notes::{Notes, Part, Tail, TailName};
@@ -138,7 +139,11 @@ impl S3Writer {
             return Ok(Arc::clone(upload));
         }
         let underway = self.ticket.begin().await?;
-        let id: Arc<str> = self.inner.bucket.create(self.key.as_str()).await.map_err(|f| self.failed(f))?.into();
+        let begun = self.inner.bucket.create(self.key.as_str()).await;
+        if !matches!(begun, Ok(Begun { tries: 1, .. })) {
+            self.ticket.suspect_stray();
+        }
+        let id: Arc<str> = begun.map_err(|f| self.failed(f))?.id.into();
         drop(underway);
         (self.upload, self.upload_is_new) = (Some(Arc::clone(&id)), true);
         Ok(id)

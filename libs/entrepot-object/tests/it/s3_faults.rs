@@ -46,6 +46,46 @@ async fn a_lost_answer_to_a_write_changes_nothing() {
     }
 }
 
+/// A push of one request is over when it is sealed: what it left then would stay for ever.
+#[tokio::test]
+async fn an_upload_that_was_begun_twice_leaves_nothing_when_the_first_request_seals_it() {
+    for lost_too in [false, true] {
+        let bucket = Bucket::start().await;
+        let store = bucket.store().await;
+        let (key, whole) = (key("begun-twice"), bytes(3 * PART + 5, 0));
+        bucket.break_next("POST", "uploads", S3Fault::Lost);
+        let mut writer = store.open_writer(&key, 1, &WriterState::start()).await.unwrap();
+        write(&mut *writer, &whole).await;
+        let state = writer.checkpoint(Durability::AtSeal).await.unwrap();
+        drop(writer);
+        assert_eq!(bucket.server.uploads().len(), 2);
+        if lost_too {
+            bucket.break_next("POST", "uploadId=", S3Fault::Lost);
+            let sealed = store.seal(&key, 1, &state).await;
+            assert!(matches!(sealed, Err(ObjectError::AlreadySealed { .. })), "{sealed:?}");
+            store.seal(&key, 1, &WriterState { offset: state.offset, ..WriterState::start() }).await.unwrap();
+        } else {
+            store.seal(&key, 1, &state).await.unwrap();
+        }
+        assert!(contents(&store, &key).await == whole);
+        assert_eq!((bucket.server.uploads().len(), bucket.server.objects().len()), (0, 1));
+    }
+}
+
+/// Looking for leftovers is a request more, which a push that went well does without.
+#[tokio::test]
+async fn an_upload_of_one_request_that_was_begun_once_is_not_swept() {
+    let bucket = Bucket::start().await;
+    let store = bucket.store().await;
+    let (key, whole) = (key("begun-once"), bytes(3 * PART + 5, 0));
+    let mut writer = store.open_writer(&key, 1, &WriterState::start()).await.unwrap();
+    write(&mut *writer, &whole).await;
+    let state = writer.checkpoint(Durability::AtSeal).await.unwrap();
+    drop(writer);
+    store.seal(&key, 1, &state).await.unwrap();
+    assert_eq!(bucket.server.count("ListMultipartUploads"), 0);
+}
+
 /// The driver cannot tell its own object from another's, so it says that there is one; who knows the digest can.
 #[tokio::test]
 async fn a_lost_answer_to_a_seal_is_found_out_by_a_repeat() {
