@@ -17,7 +17,6 @@ use aws_sdk_s3::types::{
 };
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use bytes::Bytes;
 use tracing::Instrument;
 
 use super::breaker::Breaker;
@@ -363,20 +362,6 @@ impl Bucket {
         });
         Ok(Listed { items: found.collect(), more: answer.is_truncated() == Some(true) })
     }
-}
-
-/// All bytes of an answer, no more than `most` of them.
-pub(super) async fn collect(answer: GetObjectOutput, most: usize) -> Result<Bytes, Fault> {
-    let mut body = answer.body;
-    let mut bytes = bytes::BytesMut::new();
-    while let Some(frame) = body.next().await {
-        let frame = frame.map_err(|e| Fault::Outage(std::io::Error::other(e)))?;
-        if bytes.len() + frame.len() > most {
-            return Err(Fault::nonsense("an object is longer than it was written"));
-        }
-        bytes.extend_from_slice(&frame);
-    }
-    Ok(bytes.freeze())
 }
 
 fn meta(size: Option<i64>, modified: Option<&DateTime>) -> Result<ObjectMeta, Fault> {

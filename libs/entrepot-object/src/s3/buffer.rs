@@ -126,16 +126,24 @@ impl Filling {
     /// Appends a copy of `chunk`, for which there must be [space](Self::space).
     pub(super) fn push(&mut self, mut chunk: &[u8]) {
         self.size += chunk.len();
+        if self.room.is_none() {
+            // It grows as it has to.
+            return self.last.extend_from_slice(chunk);
+        }
         while !chunk.is_empty() {
-            let (now, later) = chunk.split_at(chunk.len().min(PIECE - self.last.len()));
-            if self.last.is_empty() && self.room.is_some() {
-                self.last.reserve(PIECE);
+            if self.last.len() == self.last.capacity() {
+                self.end_piece();
+                self.last = BytesMut::with_capacity(PIECE);
             }
+            let (now, later) = chunk.split_at(chunk.len().min(self.last.capacity() - self.last.len()));
             self.last.extend_from_slice(now);
-            if self.last.len() == PIECE {
-                self.pieces.push(self.last.split().freeze());
-            }
             chunk = later;
+        }
+    }
+
+    fn end_piece(&mut self) {
+        if !self.last.is_empty() {
+            self.pieces.push(self.last.split().freeze());
         }
     }
 
@@ -147,13 +155,17 @@ impl Filling {
         whole.freeze()
     }
 
+    /// All bytes, not copied; they stay here too, and so does their room.
+    pub(super) fn share(&mut self) -> Payload {
+        self.end_piece();
+        Payload { size: self.size, pieces: self.pieces.clone(), room: None }
+    }
+
     /// The part, for sending; what is left is empty. Room that it did not need is free at once.
     pub(super) fn take(&mut self) -> Payload {
-        let Self { mut pieces, mut last, size, room } = std::mem::take(self);
-        if !last.is_empty() {
-            pieces.push(last.split().freeze());
-        }
-        Payload { size, pieces: pieces.into(), _room: room.map(|room| Arc::new(room.cut(size))) }
+        self.end_piece();
+        let Self { pieces, size, room, .. } = std::mem::take(self);
+        Payload { size, pieces, room: room.map(|room| Arc::new(room.cut(size))) }
     }
 }
 
@@ -170,13 +182,22 @@ impl Room {
 #[derive(Clone, Debug)]
 pub(super) struct Payload {
     size: usize,
-    pieces: Arc<[Bytes]>,
-    _room: Option<Arc<Room>>,
+    pieces: Vec<Bytes>,
+    /// None where somebody else holds it: the bytes themselves, or where they were shared from.
+    room: Option<Arc<Room>>,
 }
+
+impl PartialEq for Payload {
+    fn eq(&self, other: &Self) -> bool {
+        self.pieces.iter().flatten().eq(other.pieces.iter().flatten())
+    }
+}
+
+impl Eq for Payload {}
 
 impl From<Bytes> for Payload {
     fn from(bytes: Bytes) -> Self {
-        Self { size: bytes.len(), pieces: Arc::new([bytes]), _room: None }
+        Self { size: bytes.len(), pieces: vec![bytes], room: None }
     }
 }
 
@@ -185,25 +206,66 @@ impl Payload {
         self.size
     }
 
+    /// The bytes, piece by piece.
+    pub(super) fn pieces(&self) -> &[Bytes] {
+        &self.pieces
+    }
+
+    /// Moves the bytes behind those of `head`: the memory of each piece is free when it has been copied. What holds the
+    /// room of all of them is the bytes that come back.
+    pub(super) fn append_to(self, mut head: BytesMut, end: &[u8]) -> Bytes {
+        let Self { size, pieces, room } = self;
+        head.reserve(size + end.len());
+        for piece in pieces {
+            head.extend_from_slice(&piece);
+        }
+        head.extend_from_slice(end);
+        Bytes::from_owner(Held { bytes: head, _room: room })
+    }
+
     /// The CRC-32C, with which S3 checks what it received.
     pub(super) fn crc(&self) -> u32 {
-        crc(self.pieces.iter())
+        let mut crc = Crc::new();
+        self.pieces.iter().for_each(|piece| crc.update(piece));
+        crc.finish()
     }
 
     /// A body that can be sent again.
     pub(super) fn body(&self) -> SdkBody {
         let payload = self.clone();
         SdkBody::retryable(move || {
-            SdkBody::from_body_1_x(Pieces { left: payload.size as u64, pieces: payload.pieces.to_vec().into() })
+            SdkBody::from_body_1_x(Pieces { left: payload.size as u64, pieces: payload.pieces.clone().into() })
         })
     }
 }
 
-/// The CRC-32C of some bytes.
-pub(super) fn crc<'a>(pieces: impl Iterator<Item = &'a Bytes>) -> u32 {
-    let mut digest = Digest::new(CrcAlgorithm::Crc32Iscsi);
-    pieces.for_each(|piece| digest.update(piece));
-    u32::try_from(digest.finalize()).expect("a CRC-32C has 32 bits")
+/// Bytes and the room that they are in.
+struct Held {
+    bytes: BytesMut,
+    _room: Option<Arc<Room>>,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// A CRC-32C over the bytes so far.
+pub(super) struct Crc(Digest);
+
+impl Crc {
+    pub(super) fn new() -> Self {
+        Self(Digest::new(CrcAlgorithm::Crc32Iscsi))
+    }
+
+    pub(super) fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    pub(super) fn finish(&self) -> u32 {
+        u32::try_from(self.0.finalize()).expect("a CRC-32C has 32 bits")
+    }
 }
 
 /// A body of known length.

@@ -9,9 +9,9 @@ use tokio::task::JoinSet;
 
 use super::Inner;
 use super::bucket::Begun;
-use super::buffer::{Filling, Payload};
+use super::buffer::{Filling, PIECE};
 use super::fault::Fault;
-use super::notes::{Notes, Part, Tail, TailName};
+use super::notes::{Notes, Part, StoredTail, Tail, TailName};
 use super::plan::MAX_PARTS;
 use super::session::Ticket;
 use crate::{Durability, ObjectError, ObjectKey, ObjectRead, ObjectWriter, WriterState};
@@ -44,34 +44,52 @@ impl std::fmt::Debug for S3Writer {
 }
 
 impl S3Writer {
-    /// Goes on where `notes` end; `tail` are the bytes after their parts.
+    /// Goes on where `notes` end.
     pub(super) async fn resume(
         inner: Arc<Inner>,
         key: ObjectKey,
         ticket: Ticket,
         notes: Notes,
-        tail: Bytes,
     ) -> Result<Self, ObjectError> {
-        let name = match notes.tail {
-            Tail::Stored { name, .. } => Some(name),
-            Tail::None | Tail::Inline(_) => None,
-        };
+        let offset = notes.offset();
+        let Notes { upload, parts, tail, .. } = notes;
         let mut writer = Self {
             slots: Arc::new(Semaphore::new(inner.parallel_parts)),
             inner,
             key,
             ticket,
-            offset: notes.offset() - tail.len() as u64,
-            upload: notes.upload.map(Into::into),
+            offset: parts.iter().map(|part| u64::from(part.size)).sum(),
+            upload: upload.map(Into::into),
             upload_is_new: false,
-            parts: notes.parts.into_iter().map(Some).collect(),
+            parts: parts.into_iter().map(Some).collect(),
             filling: Filling::default(),
             is_let_in: false,
             sending: JoinSet::new(),
-            tail: name,
+            tail: None,
         };
-        writer.push(&tail).await?;
+        match tail {
+            Tail::None => {}
+            Tail::Inline(payload) => {
+                for piece in payload.pieces() {
+                    writer.push(piece).await?;
+                }
+            }
+            Tail::Stored(stored) => writer.read_tail(&stored, offset).await?,
+        }
         Ok(writer)
+    }
+
+    /// Takes back the bytes that were stored because they were too few for a part; with them the upload ends at `end`.
+    async fn read_tail(&mut self, stored: &StoredTail, end: u64) -> Result<(), ObjectError> {
+        if stored.size as usize > PIECE {
+            self.make_room().await?;
+        }
+        let mut tail = self.inner.open_tail(&self.key, stored, end).await?;
+        while let Some(bytes) = tail.next().await.map_err(|fault| fault.at("read the tail of", &self.key))? {
+            self.push(&bytes).await?;
+        }
+        self.tail = Some(stored.name);
+        Ok(())
     }
 
     /// Copies `bytes`, and sends every part that gets full or for which there is no more memory.
@@ -197,11 +215,12 @@ impl S3Writer {
     /// Stores what is too little for a part under a name of its own.
     async fn store_tail(&mut self) -> Result<Tail, ObjectError> {
         let underway = self.ticket.begin().await?;
-        let payload = Payload::from(self.filling.copy());
+        let payload = self.filling.share();
         let name = TailName { epoch: self.ticket.epoch(), nonce: rand::random() };
         self.inner.put_tail(&self.key, name, &payload).await.map_err(|f| self.failed(f))?;
         drop(underway);
-        Ok(Tail::Stored { name, size: u32::try_from(payload.len()).unwrap_or(u32::MAX), crc: payload.crc() })
+        let size = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+        Ok(Tail::Stored(StoredTail { name, size, crc: payload.crc() }))
     }
 
     fn failed(&self, fault: Fault) -> ObjectError {
@@ -232,28 +251,31 @@ impl ObjectWriter for S3Writer {
     async fn checkpoint(&mut self, durability: Durability) -> Result<WriterState, ObjectError> {
         self.ticket.check()?;
         let durable = durability == Durability::Durable;
-        if durable && self.filling.len() >= self.inner.plan.least(self.parts.len()) {
+        // The last part may have any size.
+        let is_a_part = match durable {
+            true => self.filling.len() >= self.inner.plan.least(self.parts.len()),
+            false => self.filling.len() > 0 && self.upload.is_some(),
+        };
+        if is_a_part {
             self.send_part().await?;
         }
         self.all_arrive().await?;
         let tail = match (self.filling.len(), durable) {
             (0, _) => Tail::None,
             (_, true) => self.store_tail().await?,
-            (_, false) => Tail::Inline(self.filling.copy()),
+            // In the same memory, and with its room: a seal follows.
+            (_, false) => Tail::Inline(self.filling.take()),
         };
-        let notes = Notes {
-            upload: self.upload.as_deref().map(ToOwned::to_owned),
-            parts: self.parts.iter().flatten().cloned().collect(),
-            tail,
-            superseded: self.tail,
-        };
+        let superseded = self.tail;
         if durable {
             self.upload_is_new = false;
-            self.tail = match notes.tail {
-                Tail::Stored { name, .. } => Some(name),
+            self.tail = match &tail {
+                Tail::Stored(stored) => Some(stored.name),
                 Tail::None | Tail::Inline(_) => None,
             };
         }
+        let upload = self.upload.as_deref().map(ToOwned::to_owned);
+        let notes = Notes { upload, parts: self.parts.iter().flatten().cloned().collect(), tail, superseded };
         self.ticket.check()?;
         Ok(WriterState { offset: self.offset, driver: notes.encode() })
     }

@@ -96,3 +96,77 @@ async fn only_an_upload_that_has_had_no_memory_is_refused_for_want_of_it() {
     drop(holder);
     waiting.await.unwrap();
 }
+
+/// A store whose memory is that of one part, and of one that fits into it.
+async fn tight(bucket: &Bucket) -> S3Store {
+    S3Store::new(&S3Options { part_size: 5 * MIB, buffer_memory: 5 * MIB, ..bucket.options() }).await
+}
+
+/// Whether `future` is still waiting once everything that can happen has happened.
+async fn waits<F: Future + Unpin>(future: &mut F) -> bool {
+    tokio::time::timeout(Duration::from_millis(300), future).await.is_err()
+}
+
+#[tokio::test]
+async fn an_object_in_one_piece_holds_its_memory_until_it_is_sealed() {
+    let bucket = Bucket::start().await;
+    let store = tight(&bucket).await;
+    let whole = bytes(5 * MIB - 1, 1);
+    let mut first = writer(&store, "in-one-piece").await;
+    write(&mut *first, &whole).await.unwrap();
+    let state = first.checkpoint(Durability::AtSeal).await.unwrap();
+    drop(first);
+    let more = bytes(2 * MIB, 2);
+    let mut second = writer(&store, "next").await;
+    let mut waiting = Box::pin(write(&mut *second, &more));
+    assert!(waits(&mut waiting).await, "there was memory");
+    store.seal(&key("in-one-piece"), 1, &state).await.unwrap();
+    assert!(waits(&mut waiting).await, "there was memory");
+    drop(state);
+    waiting.await.unwrap();
+    assert_eq!(bucket.server.count("CreateMultipartUpload"), 0);
+    assert!(contents(&store, &key("in-one-piece")).await == whole);
+}
+
+/// The last part may be smaller than others, so nothing needs to be carried to the seal.
+#[tokio::test]
+async fn what_follows_the_last_whole_part_is_sent_before_the_seal() {
+    let bucket = Bucket::start().await;
+    let store = store(&bucket, 64 * MIB).await;
+    for size in [16 * MIB - 1, 8 * MIB + 1] {
+        let (key, whole) = (key(&format!("rest-{size}")), bytes(size, 1));
+        let mut writer = store.open_writer(&key, 1, &WriterState::start()).await.unwrap();
+        write(&mut *writer, &whole).await.unwrap();
+        let state = writer.checkpoint(Durability::AtSeal).await.unwrap();
+        assert!(state.driver.len() < 200, "{} bytes of notes", state.driver.len());
+        drop(writer);
+        store.seal(&key, 1, &state).await.unwrap();
+        assert!(contents(&store, &key).await == whole);
+    }
+    assert_eq!((bucket.server.count("CreateMultipartUpload"), bucket.server.count("UploadPart")), (2, 4));
+}
+
+#[tokio::test]
+async fn a_tail_is_read_back_into_memory_that_is_free() {
+    let bucket = Bucket::start().await;
+    let store = tight(&bucket).await;
+    let (resumed, sealed) = (key("resumed"), key("sealed"));
+    let tail = bytes(3 * MIB, 1);
+    let mut states = Vec::new();
+    for key in [&resumed, &sealed] {
+        let mut writer = store.open_writer(key, 1, &WriterState::start()).await.unwrap();
+        write(&mut *writer, &tail).await.unwrap();
+        states.push(writer.checkpoint(Durability::Durable).await.unwrap());
+    }
+    let mut holder = writer(&store, "holder").await;
+    write(&mut *holder, &bytes(2 * MIB, 2)).await.unwrap();
+    let mut opening = Box::pin(store.open_writer(&resumed, 2, &states[0]));
+    assert!(waits(&mut opening).await, "there was memory");
+    let mut sealing = Box::pin(store.seal(&sealed, 2, &states[1]));
+    assert!(waits(&mut sealing).await, "there was memory");
+    assert!(waits(&mut opening).await, "there was memory");
+    drop(holder);
+    drop(opening.await.unwrap());
+    sealing.await.unwrap();
+    assert!(contents(&store, &sealed).await == tail);
+}

@@ -30,8 +30,8 @@ async fn a_part_keeps_the_order_of_what_was_written() {
 /// `123456789` is the message by which CRCs are told apart.
 #[test]
 fn the_checksum_is_that_of_s3() {
-    let payload =
-        Payload { size: 9, pieces: Arc::new([Bytes::from_static(b"1234"), Bytes::from_static(b"56789")]), _room: None };
+    let pieces = vec![Bytes::from_static(b"1234"), Bytes::from_static(b"56789")];
+    let payload = Payload { size: 9, pieces, room: None };
     assert_eq!(payload.crc(), 0xe306_9283);
 }
 
@@ -113,4 +113,35 @@ async fn whoever_has_had_room_waits_for_more_and_whoever_has_not_is_told_that_th
     drop(all);
     drop(waiting.await);
     assert!(budget.first_room(5 * MIB).await.is_some());
+}
+
+#[test]
+fn what_is_shared_is_not_copied_and_stays() {
+    let mut filling = Filling::default();
+    filling.push(b"one ");
+    let first = filling.share();
+    filling.push(b"two");
+    let second = filling.share();
+    assert_eq!(first.pieces.concat(), b"one ");
+    assert_eq!(second.pieces.concat(), b"one two");
+    assert_eq!(first.pieces[0].as_ptr(), second.pieces[0].as_ptr());
+    let all = filling.take();
+    assert_eq!((all.pieces.concat().as_slice(), all.len()), (&b"one two"[..], 7));
+    assert_eq!(first.pieces[0].as_ptr(), all.pieces[0].as_ptr());
+}
+
+#[tokio::test]
+async fn bytes_that_are_moved_take_their_room_with_them() {
+    let budget = Budget::new(5 * MIB);
+    let mut filling = Filling::default();
+    filling.enter(budget.room(5 * MIB).await);
+    filling.push(&vec![7; 3 * MIB]);
+    let moved = filling.take().append_to(BytesMut::from(&b"head"[..]), b"end");
+    assert_eq!((&moved[..4], moved.len(), &moved[moved.len() - 3..]), (&b"head"[..], 3 * MIB + 7, &b"end"[..]));
+    assert_eq!(budget.units.available_permits(), 2);
+    let part = moved.slice(1..5);
+    drop(moved);
+    assert_eq!(budget.units.available_permits(), 2);
+    drop(part);
+    assert_eq!(budget.units.available_permits(), 5);
 }
