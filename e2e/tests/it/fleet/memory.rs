@@ -24,9 +24,9 @@ const PARTS: u64 = 64 << 20;
 /// Everything else, in all processes together.
 const REST: u64 = 32 << 20;
 
-/// An odd number of MiB apart, so that what is left after the last whole part is anything up to a part less a byte.
+/// An odd number of MiB apart, so that what is left after the last whole part is anything up to a part less a word.
 fn size_of(number: u64) -> u64 {
-    EACH + 3 * number * MIB - 1
+    EACH + 3 * number * MIB - 8
 }
 
 /// The size of the parts that a stream of `size` bytes ends with.
