@@ -21,22 +21,23 @@ mod options;
 mod plan;
 mod read;
 mod session;
+mod tails;
 mod writer;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 
 use self::bucket::Bucket;
 use self::buffer::{Budget, Payload};
 pub use self::check::CheckError;
 use self::fault::Fault;
-use self::notes::{Notes, Tail, TailName};
+use self::notes::{Notes, Tail};
 pub use self::options::{S3Credentials, S3Encryption, S3Options};
 use self::plan::Plan;
 use self::read::S3Object;
 use self::session::{Sessions, Ticket};
+use self::tails::tail_key;
 use self::writer::S3Writer;
 use crate::{
     ListQuery, ListScope, ObjectEntry, ObjectError, ObjectKey, ObjectMeta, ObjectRead, ObjectStore, ObjectWriter,
@@ -96,57 +97,26 @@ impl Inner {
         }
     }
 
-    /// The notes of a state, and the bytes behind their parts.
-    async fn read_state(&self, key: &ObjectKey, state: &WriterState) -> Result<(Notes, Bytes), ObjectError> {
+    /// The notes of a state.
+    async fn notes(&self, key: &ObjectKey, state: &WriterState) -> Result<Notes, ObjectError> {
         if state.driver.is_empty() {
             return match state.offset {
-                0 => Ok((Notes::default(), Bytes::new())),
+                0 => Ok(Notes::default()),
                 _ => Err(ObjectError::InvalidState { key: key.clone() }),
             };
         }
         let notes = Notes::decode(&state.driver).ok_or_else(|| ObjectError::InvalidState { key: key.clone() })?;
-        if notes.offset() != state.offset {
-            return Err(self.lost(key, state.offset).await);
-        }
-        let tail = match &notes.tail {
-            Tail::None => Bytes::new(),
-            Tail::Inline(bytes) => bytes.clone(),
-            Tail::Stored { name, size, crc } => match self.tail(key, *name, *size, *crc).await {
-                Ok(tail) => tail,
-                Err(Fault::Missing) => return Err(self.lost(key, state.offset).await),
-                Err(fault) => return Err(fault.at("read the tail of", key)),
-            },
-        };
-        Ok((notes, tail))
-    }
-
-    async fn tail(&self, key: &ObjectKey, name: TailName, size: u32, crc: u32) -> Result<Bytes, Fault> {
-        let size = usize::try_from(size).unwrap_or(usize::MAX);
-        let answer = self.bucket.get(&tail_key(key, name), None).await?;
-        let bytes = bucket::collect(answer, size).await?;
-        if bytes.len() == size && buffer::crc(std::iter::once(&bytes)) == crc {
-            Ok(bytes)
-        } else {
-            Err(Fault::nonsense("the tail of an upload has other bytes than were written"))
-        }
-    }
-
-    /// Stores a tail. Its name is new, so finding it there means that the first try did arrive.
-    async fn put_tail(&self, key: &ObjectKey, name: TailName, payload: &Payload) -> Result<(), Fault> {
-        match self.bucket.put(&tail_key(key, name), payload).await {
-            Err(Fault::Exists) => Ok(()),
-            other => other,
-        }
+        if notes.offset() == state.offset { Ok(notes) } else { Err(self.lost(key, state.offset).await) }
     }
 
     /// Makes the object, from parts or in one piece.
-    async fn finish(&self, key: &ObjectKey, notes: Notes, tail: Bytes) -> Result<(), Fault> {
+    async fn finish(&self, key: &ObjectKey, notes: Notes, tail: Payload) -> Result<(), Fault> {
         let Notes { upload: Some(upload), mut parts, .. } = notes else {
-            return self.bucket.put(key.as_str(), &Payload::from(tail)).await;
+            return self.bucket.put(key.as_str(), &tail).await;
         };
-        if !tail.is_empty() {
-            let last = self.bucket.send_part(key.as_str(), &upload, parts.len() + 1, &Payload::from(tail)).await?;
-            parts.push(last);
+        if tail.len() > 0 {
+            parts.push(self.bucket.send_part(key.as_str(), &upload, parts.len() + 1, &tail).await?);
+            drop(tail);
         }
         self.bucket.complete(key.as_str(), &upload, &parts).await
     }
@@ -166,32 +136,10 @@ impl Inner {
         Ok(())
     }
 
-    /// Drops the tails of `epoch` and before.
-    async fn drop_tails(&self, key: &ObjectKey, epoch: u64) -> Result<(), Fault> {
-        let names = self.tails(key).await?;
-        let old: Vec<String> =
-            names.into_iter().filter(|name| name.epoch <= epoch).map(|name| tail_key(key, name)).collect();
-        self.bucket.delete_all(&old).await
-    }
-
-    async fn tails(&self, key: &ObjectKey) -> Result<Vec<TailName>, Fault> {
-        let prefix = format!("{TAILS}{key}!");
-        let (mut names, mut after) = (Vec::new(), None::<String>);
-        loop {
-            let page = self.bucket.list(&prefix, after.as_deref(), 1000).await?;
-            names.extend(page.items.iter().filter_map(|found| tail_name(found.key.strip_prefix(&prefix)?)));
-            after = page.items.last().map(|found| found.key.clone());
-            if !page.more || after.is_none() {
-                return Ok(names);
-            }
-        }
-    }
-
-    async fn open_at(&self, key: &ObjectKey, resume: &WriterState) -> Result<(Notes, Bytes), ObjectError> {
-        let (notes, tail) = self.read_state(key, resume).await?;
+    /// Makes sure that an upload can go on from its notes; of a stored tail that shows when it is read.
+    async fn is_there(&self, key: &ObjectKey, notes: &Notes) -> Result<(), ObjectError> {
         let there = match (&notes.upload, &notes.tail) {
-            // The tail was there.
-            (_, Tail::Stored { .. }) => true,
+            (_, Tail::Stored(_)) => true,
             (Some(upload), _) => {
                 self.bucket.has_upload(key.as_str(), upload).await.map_err(|fault| fault.at("look up", key))?
             }
@@ -201,7 +149,7 @@ impl Inner {
                 Err(fault) => return Err(fault.at("look up", key)),
             },
         };
-        if there { Ok((notes, tail)) } else { Err(self.lost(key, resume.offset).await) }
+        if there { Ok(()) } else { Err(self.lost(key, notes.offset()).await) }
     }
 
     /// Ends a seal that made the object, or found one.
@@ -210,8 +158,9 @@ impl Inner {
         if meta.size != size {
             return Err(ObjectError::AlreadySealed { key: key.clone() });
         }
-        // An upload of one request has left nothing, unless it stored a tail.
-        if (tails || ticket.epoch() > 1)
+        // An upload of one request has left nothing, unless it stored a tail, or began a multipart upload twice because
+        // the first answer got lost. Its session is over with this, so nobody would look for that later.
+        if (tails || ticket.epoch() > 1 || ticket.may_have_strays())
             && let Err(fault) = self.sweep(key).await
         {
             tracing::warn!(object.key = %key, error = ?fault, "what a sealed upload left behind stays until its object is deleted");
@@ -230,8 +179,11 @@ impl ObjectStore for S3Store {
         resume: &WriterState,
     ) -> Result<Box<dyn ObjectWriter>, ObjectError> {
         let ticket = self.inner.sessions.claim(key, epoch).await?;
-        let (notes, tail) = self.inner.open_at(key, resume).await?;
-        if let Some(name) = notes.superseded {
+        let notes = self.inner.notes(key, resume).await?;
+        self.inner.is_there(key, &notes).await?;
+        let superseded = notes.superseded;
+        let writer = S3Writer::resume(Arc::clone(&self.inner), key.clone(), ticket, notes).await?;
+        if let Some(name) = superseded {
             // This state has been kept, or nobody would resume from it.
             let (inner, name) = (Arc::clone(&self.inner), tail_key(key, name));
             tokio::spawn(async move {
@@ -240,7 +192,7 @@ impl ObjectStore for S3Store {
                 }
             });
         }
-        Ok(Box::new(S3Writer::resume(Arc::clone(&self.inner), key.clone(), ticket, notes, tail).await?))
+        Ok(Box::new(writer))
     }
 
     async fn seal(&self, key: &ObjectKey, epoch: u64, state: &WriterState) -> Result<(), ObjectError> {
@@ -253,8 +205,10 @@ impl ObjectStore for S3Store {
                 other => other,
             };
         }
-        let (notes, tail) = inner.read_state(key, state).await?;
-        let tails = notes.superseded.is_some() || matches!(notes.tail, Tail::Stored { .. });
+        let mut notes = inner.notes(key, state).await?;
+        let tails = notes.superseded.is_some() || matches!(notes.tail, Tail::Stored(_));
+        let tail = inner.tail(key, &notes).await?;
+        notes.tail = Tail::None;
         match inner.finish(key, notes, tail).await {
             Ok(()) => inner.settle(key, &ticket, state.offset, tails).await,
             // There is nothing to tell apart about no bytes.
@@ -311,14 +265,4 @@ impl ObjectStore for S3Store {
         };
         listed.map_err(|f| ObjectError::Io { action: "list", key: query.prefix.clone(), source: f.into_io() })
     }
-}
-
-fn tail_key(key: &ObjectKey, name: TailName) -> String {
-    format!("{TAILS}{key}!{}-{:016x}", name.epoch, name.nonce)
-}
-
-/// Reads what follows the `!`.
-fn tail_name(text: &str) -> Option<TailName> {
-    let (epoch, nonce) = text.split_once('-')?;
-    Some(TailName { epoch: epoch.parse().ok()?, nonce: u64::from_str_radix(nonce, 16).ok()? })
 }

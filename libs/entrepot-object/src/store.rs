@@ -111,7 +111,8 @@ pub trait ObjectWriter: Debug + Send {
 pub enum Durability {
     /// The bytes and the state outlive a power cut.
     Durable,
-    /// The bytes outlive nothing yet; only good for a `seal` that follows, which flushes anyway.
+    /// The bytes outlive nothing yet; only good for a `seal` that follows, which flushes anyway. The last that is asked of
+    /// a writer: what it is given afterwards is in no object.
     AtSeal,
 }
 

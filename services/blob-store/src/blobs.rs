@@ -116,18 +116,26 @@ impl Blobs {
 
     /// Answers a repeated seal with the size of the object, if that has digest `expected`; else with `error`.
     async fn repeat(&self, key: &ObjectKey, epoch: u64, expected: &Digest, error: BlobError) -> Result<u64, BlobError> {
-        let offset = self.sealed_as(key, expected).await.ok_or(error)?;
+        let offset = self.sealed_as(key, expected).await?.ok_or(error)?;
         // What can be read need not outlive a power cut yet: the first try may have ended before its last flush.
         self.store.seal(key, epoch, &WriterState { offset, driver: Bytes::new() }).await.map_err(failed)?;
         Ok(offset)
     }
 
     /// Size of the object if it is sealed and has digest `expected`.
-    async fn sealed_as(&self, key: &ObjectKey, expected: &Digest) -> Option<u64> {
-        let read = self.store.open(key).await.ok()?;
-        let size = read.size();
-        let hasher = hash_again(expected.algorithm(), read).await.ok()?;
-        (hasher.finish() == *expected).then_some(size)
+    ///
+    /// An object that cannot be read at the moment may be the one: only its absence, or other bytes, are a no.
+    async fn sealed_as(&self, key: &ObjectKey, expected: &Digest) -> Result<Option<u64>, BlobError> {
+        let read = async {
+            let read = self.store.open(key).await.map_err(failed)?;
+            let size = read.size();
+            Ok((size, hash_again(expected.algorithm(), read).await?.finish()))
+        };
+        match read.await {
+            Ok((size, actual)) => Ok((actual == *expected).then_some(size)),
+            Err(BlobError::NotFound) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -151,13 +151,8 @@ fn serve_grpc(
 ) -> anyhow::Result<()> {
     let listeners = bind("internal.listen", &config.internal.listen)?;
     let router: Router = services.health(process.readiness.clone()).into_router();
-    process.serve("grpc", listeners, grpc_options(), tls.map(|tls| &tls.server), router);
+    process.serve("grpc", listeners, ServeOptions::between_services(), tls.map(|tls| &tls.server), router);
     Ok(())
-}
-
-/// Every upload holds a stream of its gateway's one connection for as long as its client sends.
-pub(crate) fn grpc_options() -> ServeOptions {
-    ServeOptions { h2_streams: 100_000, ..ServeOptions::default() }
 }
 
 /// Runs a garbage worker for as long as the process.

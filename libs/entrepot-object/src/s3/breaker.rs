@@ -33,9 +33,25 @@ impl Default for Breaker {
     }
 }
 
+/// A call under way. One that is dropped without a word counts as failed, if it had the time for an answer.
+///
+/// Whoever makes it has a deadline of its own. If all give up before the store's time is over, nobody would ever say
+/// that a store is silent; a client that hangs up at once says nothing about it.
+#[derive(Debug)]
+pub(super) struct Call<'a> {
+    breaker: &'a Breaker,
+    /// When the store should have answered. `None` once it is known what became of the call.
+    due: Option<Instant>,
+}
+
 impl Breaker {
+    /// Begins a call at `now` that should be answered after `attempt` at the latest; `None` if it may not be made.
+    pub(super) fn begin(&self, now: Instant, attempt: Duration) -> Option<Call<'_>> {
+        self.admits(now).then(|| Call { breaker: self, due: Some(now + attempt) })
+    }
+
     /// Whether a call may be made at `now`.
-    pub(super) fn admits(&self, now: Instant) -> bool {
+    fn admits(&self, now: Instant) -> bool {
         let mut state = self.state();
         match *state {
             State::Closed { .. } => true,
@@ -49,12 +65,12 @@ impl Breaker {
     }
 
     /// A call was answered, whatever the answer.
-    pub(super) fn answered(&self) {
+    fn answered(&self) {
         *self.state() = State::Closed { failures: 0 };
     }
 
     /// A call failed at `now`: no answer, or one that says the store cannot.
-    pub(super) fn failed(&self, now: Instant) {
+    fn failed(&self, now: Instant) {
         let mut state = self.state();
         *state = match *state {
             State::Closed { failures } if failures + 1 < FAILURES => State::Closed { failures: failures + 1 },
@@ -68,6 +84,33 @@ impl Breaker {
     fn state(&self) -> MutexGuard<'_, State> {
         // One value, written whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Call<'_> {
+    /// The call was answered, whatever the answer.
+    pub(super) fn answered(mut self) {
+        self.due = None;
+        self.breaker.answered();
+    }
+
+    /// The call failed: no answer, or one that says the store cannot.
+    pub(super) fn failed(mut self) {
+        self.due = None;
+        self.breaker.failed(Instant::now());
+    }
+
+    /// Nobody waits for the call any more at `now`.
+    fn given_up(&mut self, now: Instant) {
+        if self.due.take().is_some_and(|due| now >= due) {
+            self.breaker.failed(now);
+        }
+    }
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        self.given_up(Instant::now());
     }
 }
 

@@ -1,6 +1,8 @@
 //! Requests to one bucket, each behind the circuit breaker and in a span of its own.
 
 use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use aws_sdk_s3::Client;
@@ -15,18 +17,20 @@ use aws_sdk_s3::types::{
 };
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use bytes::Bytes;
 use tracing::Instrument;
 
 use super::breaker::Breaker;
 use super::buffer::Payload;
 use super::fault::Fault;
 use super::notes::{Part, is_etag, is_upload_id};
-use super::options::{ATTEMPT, S3Encryption, S3Options};
+use super::options::{S3Encryption, S3Options};
 use crate::ObjectMeta;
 
-/// One attempt to send a body may take so long for each MiB.
-const PER_MIB: Duration = Duration::from_secs(1);
+/// One attempt to send a body may take so long, and [`PER_MIB`].
+const SENDING: Duration = Duration::from_secs(10);
+/// One attempt to send a body may take so long for each MiB. When all memory for parts is on its way at once, the
+/// smallest part arrives only with the last: 256 MiB take 30 s of 9 MiB/s. A body that stalls is cut off long before.
+const PER_MIB: Duration = Duration::from_secs(4);
 /// One attempt to complete an upload; S3 takes minutes for thousands of parts.
 const COMPLETE: Duration = Duration::from_secs(120);
 /// Most keys of one request to delete.
@@ -40,6 +44,8 @@ pub(super) struct Bucket {
     prefix: String,
     encryption: S3Encryption,
     url_lifetime: Duration,
+    /// For one attempt of a request without a body to speak of.
+    attempt: Duration,
     breaker: Breaker,
 }
 
@@ -54,6 +60,13 @@ pub(super) struct Found {
     /// Without the prefix.
     pub(super) key: String,
     pub(super) meta: ObjectMeta,
+}
+
+/// A multipart upload that was just begun.
+pub(super) struct Begun {
+    pub(super) id: String,
+    /// Requests that it took. Each of them but the last may have begun one of its own.
+    pub(super) tries: usize,
 }
 
 /// A multipart upload of a listing.
@@ -72,22 +85,34 @@ impl Bucket {
             prefix: options.prefix.clone(),
             encryption: options.encryption.clone(),
             url_lifetime: options.url_lifetime,
+            attempt: options.attempt_timeout,
             breaker: Breaker::default(),
         }
     }
 
     /// Makes a request unless the store is being left alone.
-    async fn call<T, E>(
+    fn call<T, E>(
         &self,
+        operation: &'static str,
+        request: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+    ) -> impl Future<Output = Result<T, Fault>>
+    where
+        E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
+    {
+        self.call_within(self.attempt, operation, request)
+    }
+
+    /// The same for a request of which one attempt takes up to `attempt`.
+    async fn call_within<T, E>(
+        &self,
+        attempt: Duration,
         operation: &'static str,
         request: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
     ) -> Result<T, Fault>
     where
         E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
     {
-        if !self.breaker.admits(Instant::now()) {
-            return Err(Fault::Paused);
-        }
+        let Some(call) = self.breaker.begin(Instant::now(), attempt) else { return Err(Fault::Paused) };
         let span = tracing::info_span!(
             "s3.request",
             otel.kind = "client",
@@ -99,15 +124,15 @@ impl Bucket {
         // The SDK's futures are large.
         match Box::pin(request).instrument(span).await {
             Ok(answer) => {
-                self.breaker.answered();
+                call.answered();
                 Ok(answer)
             }
             Err(error) => {
                 let fault = Fault::of(error);
                 if fault.is_outage() {
-                    self.breaker.failed(Instant::now());
+                    call.failed();
                 } else {
-                    self.breaker.answered();
+                    call.answered();
                 }
                 Err(fault)
             }
@@ -164,12 +189,14 @@ impl Bucket {
             .customize()
             .disable_payload_signing()
             .config_override(patient(sending(payload)));
-        self.call("PutObject", request.send()).await.map(drop)
+        self.call_within(sending(payload), "PutObject", request.send()).await.map(drop)
     }
 
     /// Begins a multipart upload.
-    pub(super) async fn create(&self, key: &str) -> Result<String, Fault> {
+    pub(super) async fn create(&self, key: &str) -> Result<Begun, Fault> {
         let (encryption, kms_key) = self.encryption();
+        let tries = Arc::<AtomicUsize>::default();
+        let count = Arc::clone(&tries);
         let request = self
             .client
             .create_multipart_upload()
@@ -177,10 +204,16 @@ impl Bucket {
             .key(self.full(key))
             .checksum_algorithm(ChecksumAlgorithm::Crc32C)
             .set_server_side_encryption(encryption)
-            .set_ssekms_key_id(kms_key);
+            .set_ssekms_key_id(kms_key)
+            .customize()
+            // Before each attempt.
+            .mutate_request(move |_| {
+                count.fetch_add(1, Ordering::Relaxed);
+            });
         let answer = self.call("CreateMultipartUpload", request.send()).await?;
         let id = answer.upload_id.filter(|id| is_upload_id(id));
-        id.ok_or_else(|| Fault::nonsense("no usable upload id in the answer to CreateMultipartUpload"))
+        let id = id.ok_or_else(|| Fault::nonsense("no usable upload id in the answer to CreateMultipartUpload"))?;
+        Ok(Begun { id, tries: tries.load(Ordering::Relaxed) })
     }
 
     /// Sends one part.
@@ -205,7 +238,7 @@ impl Bucket {
             .customize()
             .disable_payload_signing()
             .config_override(patient(sending(payload)));
-        let answer = self.call("UploadPart", request.send()).await?;
+        let answer = self.call_within(sending(payload), "UploadPart", request.send()).await?;
         let etag = answer.e_tag.map(|etag| etag.trim_matches('"').to_owned()).filter(|etag| is_etag(etag));
         let etag = etag.ok_or_else(|| Fault::nonsense("no usable ETag in the answer to UploadPart"))?;
         Ok(Part { size: u32::try_from(payload.len()).unwrap_or(u32::MAX), crc, etag })
@@ -231,7 +264,7 @@ impl Bucket {
             .multipart_upload(parts)
             .customize()
             .config_override(patient(COMPLETE));
-        self.call("CompleteMultipartUpload", request.send()).await.map(drop)
+        self.call_within(COMPLETE, "CompleteMultipartUpload", request.send()).await.map(drop)
     }
 
     /// Drops a multipart upload; one that is gone is success.
@@ -331,20 +364,6 @@ impl Bucket {
     }
 }
 
-/// All bytes of an answer, no more than `most` of them.
-pub(super) async fn collect(answer: GetObjectOutput, most: usize) -> Result<Bytes, Fault> {
-    let mut body = answer.body;
-    let mut bytes = bytes::BytesMut::new();
-    while let Some(frame) = body.next().await {
-        let frame = frame.map_err(|e| Fault::Outage(std::io::Error::other(e)))?;
-        if bytes.len() + frame.len() > most {
-            return Err(Fault::nonsense("an object is longer than it was written"));
-        }
-        bytes.extend_from_slice(&frame);
-    }
-    Ok(bytes.freeze())
-}
-
 fn meta(size: Option<i64>, modified: Option<&DateTime>) -> Result<ObjectMeta, Fault> {
     let size = size.and_then(|size| u64::try_from(size).ok());
     let size = size.ok_or_else(|| Fault::nonsense("no size in the answer"))?;
@@ -369,10 +388,13 @@ fn part_number(number: usize) -> i32 {
 
 /// How long one attempt to send `payload` may take.
 fn sending(payload: &Payload) -> Duration {
-    ATTEMPT + PER_MIB * u32::try_from(payload.len() >> 20).unwrap_or(u32::MAX)
+    SENDING + PER_MIB * u32::try_from(payload.len() >> 20).unwrap_or(u32::MAX)
 }
 
 fn patient(attempt: Duration) -> aws_sdk_s3::config::Builder {
     let timeouts = TimeoutConfig::builder().operation_attempt_timeout(attempt).build();
     aws_sdk_s3::config::Config::builder().timeout_config(timeouts)
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,34 +16,81 @@ use crc_fast::{CrcAlgorithm, Digest};
 use http_body::{Body, Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::plan::LEAST;
+
 /// A part is made of pieces of this size, so that a short one takes little memory and a growing one is not moved.
-const PIECE: usize = 1 << 20;
+pub(super) const PIECE: usize = 1 << 20;
 /// What budgets count in.
 const UNIT: usize = 1 << 20;
-/// How long an upload waits for memory. Shorter than any client waits for an answer.
+/// How long whoever has no memory yet waits for some. Shorter than any client waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Memory for the parts of all uploads together.
+///
+/// # Who waits for whom
+/// Nobody waits with half a part in hand. [`Room`] is taken at once for as many bytes as S3 takes for a part, so whoever
+/// has room fills it or gives up, sends it, and gives it back, and needs nothing of others for that. Beyond those bytes
+/// a part [grows](Self::grow) only while there is plenty, and is sent as it is when there is not: a client that is slow
+/// holds no more than what everybody is sure of. Rooms are given in the order in which they were asked for.
 #[derive(Clone, Debug)]
 pub(super) struct Budget {
     units: Arc<Semaphore>,
+    /// What rooms for more than the least part may take of it: late parts of huge uploads cannot be cut, and the uploads
+    /// of others must not wait until such a part is full. Taken before the units, so that nobody waits for it with some.
+    large: Arc<Semaphore>,
     all: usize,
 }
 
+/// Some of a budget's memory, free for others when it is dropped.
+#[derive(Debug)]
+pub(super) struct Room {
+    units: OwnedSemaphorePermit,
+    _large: Option<OwnedSemaphorePermit>,
+    bytes: usize,
+}
+
 impl Budget {
-    /// Room for `bytes`.
+    /// Memory for `bytes`.
     pub(super) fn new(bytes: usize) -> Self {
-        let all = bytes.div_ceil(UNIT);
-        Self { units: Arc::new(Semaphore::new(all)), all }
+        let all = bytes.div_ceil(UNIT).clamp(1, Semaphore::MAX_PERMITS);
+        let large = (all - all / 4).max(1);
+        Self { units: Arc::new(Semaphore::new(all)), large: Arc::new(Semaphore::new(large)), all }
     }
 
-    /// Room for a whole part of `size` bytes; `None` if there is none for too long.
+    /// Room for `bytes`, however long it takes: for an upload that has been let in.
     ///
-    /// Whoever holds room for a part can always finish it: nobody waits for room with half a part in hand.
-    async fn reserve(&self, size: usize) -> Option<OwnedSemaphorePermit> {
-        let units = u32::try_from(size.div_ceil(UNIT).min(self.all)).ok()?;
-        tokio::time::timeout(PATIENCE, Arc::clone(&self.units).acquire_many_owned(units)).await.ok()?.ok()
+    /// What is larger than the whole budget takes all of it.
+    pub(super) async fn room(&self, bytes: usize) -> Room {
+        let wanted = bytes.div_ceil(UNIT);
+        let large = match wanted > LEAST.div_ceil(UNIT) {
+            true => Some(take(&self.large, wanted.min(self.all - self.all / 4)).await),
+            false => None,
+        };
+        Room { units: take(&self.units, wanted.min(self.all)).await, _large: large, bytes }
     }
+
+    /// Room for `bytes`, for an upload that has had none; `None` if there is none for too long.
+    pub(super) async fn first_room(&self, bytes: usize) -> Option<Room> {
+        tokio::time::timeout(PATIENCE, self.room(bytes)).await.ok()
+    }
+
+    /// Makes `room` larger by a piece, while at least half of the memory is free.
+    ///
+    /// Others are let in by the other half, whether the client that fills this room goes on or not.
+    fn grow(&self, room: &mut Room) -> bool {
+        if self.units.available_permits() <= self.all / 2 {
+            return false;
+        }
+        let Ok(unit) = Arc::clone(&self.units).try_acquire_owned() else { return false };
+        room.units.merge(unit);
+        room.bytes += UNIT;
+        true
+    }
+}
+
+async fn take(semaphore: &Arc<Semaphore>, permits: usize) -> OwnedSemaphorePermit {
+    let permits = u32::try_from(permits).unwrap_or(u32::MAX);
+    Arc::clone(semaphore).acquire_many_owned(permits).await.expect("a budget is never closed")
 }
 
 /// A part being filled. Its first piece is free, so that small objects wait for nobody's large ones.
@@ -52,7 +99,7 @@ pub(super) struct Filling {
     pieces: Vec<Bytes>,
     last: BytesMut,
     size: usize,
-    room: Option<OwnedSemaphorePermit>,
+    room: Option<Room>,
 }
 
 impl Filling {
@@ -61,27 +108,43 @@ impl Filling {
         self.size
     }
 
-    /// Appends a copy of `chunk` to what becomes a part of `whole` bytes; `false` if there is no memory for it.
-    pub(super) async fn push(&mut self, mut chunk: &[u8], whole: usize, budget: &Budget) -> bool {
-        if self.size + chunk.len() > PIECE && self.room.is_none() {
-            self.room = budget.reserve(whole).await;
-            if self.room.is_none() {
-                return false;
-            }
-        }
+    /// Bytes that it takes before it needs more room.
+    pub(super) fn space(&self) -> usize {
+        self.room.as_ref().map_or(PIECE, |room| room.bytes).saturating_sub(self.size)
+    }
+
+    /// Gives it room, for what it has too.
+    pub(super) fn enter(&mut self, room: Room) {
+        self.room = Some(room);
+    }
+
+    /// Whether there is room for more than there was, where there is plenty of memory.
+    pub(super) fn grow(&mut self, budget: &Budget) -> bool {
+        self.room.as_mut().is_some_and(|room| budget.grow(room))
+    }
+
+    /// Appends a copy of `chunk`, for which there must be [space](Self::space).
+    pub(super) fn push(&mut self, mut chunk: &[u8]) {
         self.size += chunk.len();
+        if self.room.is_none() {
+            // It grows as it has to.
+            return self.last.extend_from_slice(chunk);
+        }
         while !chunk.is_empty() {
-            let (now, later) = chunk.split_at(chunk.len().min(PIECE - self.last.len()));
-            if self.last.is_empty() && self.room.is_some() {
-                self.last.reserve(PIECE);
+            if self.last.len() == self.last.capacity() {
+                self.end_piece();
+                self.last = BytesMut::with_capacity(PIECE);
             }
+            let (now, later) = chunk.split_at(chunk.len().min(self.last.capacity() - self.last.len()));
             self.last.extend_from_slice(now);
-            if self.last.len() == PIECE {
-                self.pieces.push(self.last.split().freeze());
-            }
             chunk = later;
         }
-        true
+    }
+
+    fn end_piece(&mut self) {
+        if !self.last.is_empty() {
+            self.pieces.push(self.last.split().freeze());
+        }
     }
 
     /// All bytes in one piece; they stay here too.
@@ -92,13 +155,26 @@ impl Filling {
         whole.freeze()
     }
 
-    /// The part, for sending; what is left is empty.
+    /// All bytes, not copied; they stay here too, and so does their room.
+    pub(super) fn share(&mut self) -> Payload {
+        self.end_piece();
+        Payload { size: self.size, pieces: self.pieces.clone(), room: None }
+    }
+
+    /// The part, for sending; what is left is empty. Room that it did not need is free at once.
     pub(super) fn take(&mut self) -> Payload {
-        let Self { mut pieces, mut last, size, room } = std::mem::take(self);
-        if !last.is_empty() {
-            pieces.push(last.split().freeze());
-        }
-        Payload { size, pieces: pieces.into(), _room: room.map(Arc::new) }
+        self.end_piece();
+        let Self { pieces, size, room, .. } = std::mem::take(self);
+        Payload { size, pieces, room: room.map(|room| Arc::new(room.cut(size))) }
+    }
+}
+
+impl Room {
+    /// Gives back what is not needed for `bytes`.
+    fn cut(mut self, bytes: usize) -> Self {
+        let surplus = self.units.num_permits().saturating_sub(bytes.div_ceil(UNIT));
+        drop(self.units.split(surplus));
+        self
     }
 }
 
@@ -106,13 +182,22 @@ impl Filling {
 #[derive(Clone, Debug)]
 pub(super) struct Payload {
     size: usize,
-    pieces: Arc<[Bytes]>,
-    _room: Option<Arc<OwnedSemaphorePermit>>,
+    pieces: Vec<Bytes>,
+    /// None where somebody else holds it: the bytes themselves, or where they were shared from.
+    room: Option<Arc<Room>>,
 }
+
+impl PartialEq for Payload {
+    fn eq(&self, other: &Self) -> bool {
+        self.pieces.iter().flatten().eq(other.pieces.iter().flatten())
+    }
+}
+
+impl Eq for Payload {}
 
 impl From<Bytes> for Payload {
     fn from(bytes: Bytes) -> Self {
-        Self { size: bytes.len(), pieces: Arc::new([bytes]), _room: None }
+        Self { size: bytes.len(), pieces: vec![bytes], room: None }
     }
 }
 
@@ -121,25 +206,66 @@ impl Payload {
         self.size
     }
 
+    /// The bytes, piece by piece.
+    pub(super) fn pieces(&self) -> &[Bytes] {
+        &self.pieces
+    }
+
+    /// Moves the bytes behind those of `head`: the memory of each piece is free when it has been copied. What holds the
+    /// room of all of them is the bytes that come back.
+    pub(super) fn append_to(self, mut head: BytesMut, end: &[u8]) -> Bytes {
+        let Self { size, pieces, room } = self;
+        head.reserve(size + end.len());
+        for piece in pieces {
+            head.extend_from_slice(&piece);
+        }
+        head.extend_from_slice(end);
+        Bytes::from_owner(Held { bytes: head, _room: room })
+    }
+
     /// The CRC-32C, with which S3 checks what it received.
     pub(super) fn crc(&self) -> u32 {
-        crc(self.pieces.iter())
+        let mut crc = Crc::new();
+        self.pieces.iter().for_each(|piece| crc.update(piece));
+        crc.finish()
     }
 
     /// A body that can be sent again.
     pub(super) fn body(&self) -> SdkBody {
         let payload = self.clone();
         SdkBody::retryable(move || {
-            SdkBody::from_body_1_x(Pieces { left: payload.size as u64, pieces: payload.pieces.to_vec().into() })
+            SdkBody::from_body_1_x(Pieces { left: payload.size as u64, pieces: payload.pieces.clone().into() })
         })
     }
 }
 
-/// The CRC-32C of some bytes.
-pub(super) fn crc<'a>(pieces: impl Iterator<Item = &'a Bytes>) -> u32 {
-    let mut digest = Digest::new(CrcAlgorithm::Crc32Iscsi);
-    pieces.for_each(|piece| digest.update(piece));
-    u32::try_from(digest.finalize()).expect("a CRC-32C has 32 bits")
+/// Bytes and the room that they are in.
+struct Held {
+    bytes: BytesMut,
+    _room: Option<Arc<Room>>,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// A CRC-32C over the bytes so far.
+pub(super) struct Crc(Digest);
+
+impl Crc {
+    pub(super) fn new() -> Self {
+        Self(Digest::new(CrcAlgorithm::Crc32Iscsi))
+    }
+
+    pub(super) fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    pub(super) fn finish(&self) -> u32 {
+        u32::try_from(self.0.finalize()).expect("a CRC-32C has 32 bits")
+    }
 }
 
 /// A body of known length.

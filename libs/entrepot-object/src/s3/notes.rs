@@ -13,6 +13,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use super::buffer::Payload;
 use super::plan::MAX_PARTS;
 
 const VERSION: u8 = 1;
@@ -48,9 +49,17 @@ pub(super) enum Tail {
     #[default]
     None,
     /// An object of its own.
-    Stored { name: TailName, size: u32, crc: u32 },
+    Stored(StoredTail),
     /// In these very notes, for a `seal` that follows at once.
-    Inline(Bytes),
+    Inline(Payload),
+}
+
+/// A tail that is an object of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct StoredTail {
+    pub(super) name: TailName,
+    pub(super) size: u32,
+    pub(super) crc: u32,
 }
 
 /// Names a stored tail among those of its key. Nobody writes the same name twice.
@@ -65,13 +74,14 @@ impl Notes {
     pub(super) fn offset(&self) -> u64 {
         let tail = match &self.tail {
             Tail::None => 0,
-            Tail::Stored { size, .. } => u64::from(*size),
-            Tail::Inline(bytes) => bytes.len() as u64,
+            Tail::Stored(stored) => u64::from(stored.size),
+            Tail::Inline(payload) => payload.len() as u64,
         };
         self.parts.iter().map(|part| u64::from(part.size)).sum::<u64>() + tail
     }
 
-    pub(super) fn encode(&self) -> Bytes {
+    /// Writes the notes. The room of a tail in them is that of what comes back, and it is copied this once.
+    pub(super) fn encode(self) -> Bytes {
         let mut out = BytesMut::with_capacity(64 + self.parts.len() * 32);
         out.put_u8(VERSION);
         let id = self.upload.as_deref().unwrap_or_default();
@@ -83,27 +93,29 @@ impl Notes {
             out.put_u32(part.crc);
             put_etag(&mut out, &part.etag);
         }
-        match &self.tail {
-            Tail::None => out.put_u8(0),
-            Tail::Stored { name, size, crc } => {
-                out.put_u8(1);
-                put_name(&mut out, *name);
-                out.put_u32(*size);
-                out.put_u32(*crc);
-            }
-            Tail::Inline(bytes) => {
-                out.put_u8(2);
-                out.put_u32(u32::try_from(bytes.len()).expect("a tail is shorter than a part"));
-                out.put_slice(bytes);
+        let mut end = BytesMut::new();
+        match self.superseded {
+            None => end.put_u8(0),
+            Some(name) => {
+                end.put_u8(1);
+                put_name(&mut end, name);
             }
         }
-        match self.superseded {
-            None => out.put_u8(0),
-            Some(name) => {
+        match self.tail {
+            Tail::None => out.put_u8(0),
+            Tail::Stored(StoredTail { name, size, crc }) => {
                 out.put_u8(1);
                 put_name(&mut out, name);
+                out.put_u32(size);
+                out.put_u32(crc);
+            }
+            Tail::Inline(payload) => {
+                out.put_u8(2);
+                out.put_u32(u32::try_from(payload.len()).expect("a tail is shorter than a part"));
+                return payload.append_to(out, &end);
             }
         }
+        out.unsplit(end);
         out.freeze()
     }
 
@@ -122,10 +134,10 @@ impl Notes {
         let parts = (0..count).map(|_| from.part()).collect::<Option<Vec<_>>>()?;
         let tail = match from.u8()? {
             0 => Tail::None,
-            1 => Tail::Stored { name: from.name()?, size: from.u32()?, crc: from.u32()? },
+            1 => Tail::Stored(StoredTail { name: from.name()?, size: from.u32()?, crc: from.u32()? }),
             2 => {
                 let length = usize::try_from(from.u32()?).ok()?;
-                Tail::Inline(from.take(length)?)
+                Tail::Inline(from.take(length)?.into())
             }
             _ => return None,
         };

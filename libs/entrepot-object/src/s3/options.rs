@@ -12,8 +12,6 @@ use aws_sdk_s3::config::{
 };
 
 const CONNECT: Duration = Duration::from_secs(3);
-/// For one attempt of a request without a body to speak of.
-pub(super) const ATTEMPT: Duration = Duration::from_secs(10);
 /// Tries of one request, the first among them.
 const ATTEMPTS: u32 = 3;
 /// The wait before the second try is a random part of this, the next a random part of twice as much.
@@ -46,6 +44,9 @@ pub struct S3Options {
     pub parallel_parts: usize,
     /// Memory for parts of all uploads together.
     pub buffer_memory: usize,
+    /// How long one attempt of a request without a body to speak of waits for its answer. Three of them, with the pauses
+    /// between, must fit into the time that callers wait: one who gives up first gets neither a second try nor a reason.
+    pub attempt_timeout: Duration,
 }
 
 impl S3Options {
@@ -63,7 +64,15 @@ impl S3Options {
             part_size: 8 << 20,
             parallel_parts: 4,
             buffer_memory: 256 << 20,
+            attempt_timeout: Duration::from_secs(3),
         }
+    }
+
+    /// The longest that a request without a body takes, all its attempts together.
+    pub fn longest_call(&self) -> Duration {
+        // Pauses are random parts of this, doubled each time.
+        let pauses = FIRST_PAUSE * ((1 << (ATTEMPTS - 1)) - 1);
+        self.attempt_timeout * ATTEMPTS + pauses
     }
 
     /// A client for the bucket.
@@ -88,7 +97,10 @@ impl S3Options {
             .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS).with_initial_backoff(FIRST_PAUSE))
             .retry_partition(RetryPartition::custom("entrepot").token_bucket(retry_budget()).build())
             .timeout_config(
-                TimeoutConfig::builder().connect_timeout(CONNECT).operation_attempt_timeout(ATTEMPT).build(),
+                TimeoutConfig::builder()
+                    .connect_timeout(CONNECT)
+                    .operation_attempt_timeout(self.attempt_timeout)
+                    .build(),
             )
             .stalled_stream_protection(StalledStreamProtectionConfig::enabled().grace_period(STALLED).build())
             // The driver gives checksums where it wants them: those of the SDK would be computed a second time.

@@ -4,7 +4,7 @@
 pub(super) const MAX_PARTS: usize = 10_000;
 
 /// The smallest part that S3 takes before another one.
-const LEAST: usize = 5 << 20;
+pub(super) const LEAST: usize = 5 << 20;
 /// Parts grow until they are this large.
 const LARGEST: usize = 64 << 20;
 /// After so many parts the next ones are twice as large.
@@ -29,12 +29,12 @@ impl Plan {
         self.first.saturating_mul(1 << doublings).min(LARGEST.max(self.first))
     }
 
-    /// Whether the part at `index` may be cut at `size` bytes although others follow.
+    /// Bytes from which on the part at `index` may be sent although others follow.
     ///
-    /// A client that sends chunk by chunk cuts a part with each chunk. While parts are small a short one costs
-    /// nothing; later it would use up the numbers that a large object needs.
-    pub(super) fn may_cut(self, index: usize, size: usize) -> bool {
-        index < STEP && size >= LEAST.min(self.first)
+    /// A client that sends chunk by chunk cuts a part with each chunk, and so does want of memory. While parts are
+    /// small a short one costs nothing; later it would use up the numbers that a large object needs.
+    pub(super) fn least(self, index: usize) -> usize {
+        if index < STEP { LEAST.min(self.first) } else { self.size(index) }
     }
 }
 

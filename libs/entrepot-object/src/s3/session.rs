@@ -5,6 +5,7 @@
 //! do not send parts under the same numbers.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedRwLockReadGuard, RwLock};
@@ -25,6 +26,8 @@ struct Session {
     latest: Mutex<Turn>,
     /// Held for reading by requests under way, for writing by a new writer that waits for their end.
     gate: Arc<RwLock<()>>,
+    /// Whether there may be a multipart upload of which nobody knows.
+    has_strays: AtomicBool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -116,5 +119,15 @@ impl Ticket {
 
     pub(super) fn epoch(&self) -> u64 {
         self.turn.epoch
+    }
+
+    /// Takes note of a request that may have begun a multipart upload without anybody hearing of it.
+    pub(super) fn suspect_stray(&self) {
+        self.session.has_strays.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether there was such a request, of this writer or one before it in this process.
+    pub(super) fn may_have_strays(&self) -> bool {
+        self.session.has_strays.load(Ordering::Relaxed)
     }
 }

@@ -8,9 +8,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 use super::Inner;
-use super::buffer::{Filling, Payload};
+use super::bucket::Begun;
+use super::buffer::{Filling, PIECE};
 use super::fault::Fault;
-use super::notes::{Notes, Part, Tail, TailName};
+use super::notes::{Notes, Part, StoredTail, Tail, TailName};
 use super::plan::MAX_PARTS;
 use super::session::Ticket;
 use crate::{Durability, ObjectError, ObjectKey, ObjectRead, ObjectWriter, WriterState};
@@ -27,6 +28,9 @@ pub(super) struct S3Writer {
     /// In order; a part under way has its place.
     parts: Vec<Option<Part>>,
     filling: Filling,
+    /// Whether it has had memory: from then on it waits for more as long as that takes, for what it has taken from its
+    /// client would be lost.
+    is_let_in: bool,
     sending: JoinSet<Result<(usize, Part), Fault>>,
     slots: Arc<Semaphore>,
     /// The stored tail of the last durable state.
@@ -40,50 +44,91 @@ impl std::fmt::Debug for S3Writer {
 }
 
 impl S3Writer {
-    /// Goes on where `notes` end; `tail` are the bytes after their parts.
+    /// Goes on where `notes` end.
     pub(super) async fn resume(
         inner: Arc<Inner>,
         key: ObjectKey,
         ticket: Ticket,
         notes: Notes,
-        tail: Bytes,
     ) -> Result<Self, ObjectError> {
-        let name = match notes.tail {
-            Tail::Stored { name, .. } => Some(name),
-            Tail::None | Tail::Inline(_) => None,
-        };
+        let offset = notes.offset();
+        let Notes { upload, parts, tail, .. } = notes;
         let mut writer = Self {
             slots: Arc::new(Semaphore::new(inner.parallel_parts)),
             inner,
             key,
             ticket,
-            offset: notes.offset() - tail.len() as u64,
-            upload: notes.upload.map(Into::into),
+            offset: parts.iter().map(|part| u64::from(part.size)).sum(),
+            upload: upload.map(Into::into),
             upload_is_new: false,
-            parts: notes.parts.into_iter().map(Some).collect(),
+            parts: parts.into_iter().map(Some).collect(),
             filling: Filling::default(),
+            is_let_in: false,
             sending: JoinSet::new(),
-            tail: name,
+            tail: None,
         };
-        writer.push(&tail).await?;
+        match tail {
+            Tail::None => {}
+            Tail::Inline(payload) => {
+                for piece in payload.pieces() {
+                    writer.push(piece).await?;
+                }
+            }
+            Tail::Stored(stored) => writer.read_tail(&stored, offset).await?,
+        }
         Ok(writer)
     }
 
-    /// Copies `bytes` and sends every part that gets full.
+    /// Takes back the bytes that were stored because they were too few for a part; with them the upload ends at `end`.
+    async fn read_tail(&mut self, stored: &StoredTail, end: u64) -> Result<(), ObjectError> {
+        if stored.size as usize > PIECE {
+            self.make_room().await?;
+        }
+        let mut tail = self.inner.open_tail(&self.key, stored, end).await?;
+        while let Some(bytes) = tail.next().await.map_err(|fault| fault.at("read the tail of", &self.key))? {
+            self.push(&bytes).await?;
+        }
+        self.tail = Some(stored.name);
+        Ok(())
+    }
+
+    /// Copies `bytes`, and sends every part that gets full or for which there is no more memory.
     async fn push(&mut self, mut bytes: &[u8]) -> Result<(), ObjectError> {
         while !bytes.is_empty() {
             let whole = self.inner.plan.size(self.parts.len());
-            let (now, later) = bytes.split_at(bytes.len().min(whole.saturating_sub(self.filling.len())));
-            if !self.filling.push(now, whole, &self.inner.budget).await {
-                return Err(ObjectError::Busy { action: "find memory to write", key: self.key.clone() });
+            if self.filling.space() == 0 {
+                self.make_room().await?;
             }
+            let most = self.filling.space().min(whole.saturating_sub(self.filling.len()));
+            let (now, later) = bytes.split_at(bytes.len().min(most));
+            self.filling.push(now);
             self.offset += now.len() as u64;
             bytes = later;
-            if self.filling.len() >= whole {
+            if self.filling.len() >= whole || self.is_cut_short() {
                 self.send_part().await?;
             }
         }
         Ok(())
+    }
+
+    /// Has room for the least that S3 takes for the next part.
+    async fn make_room(&mut self) -> Result<(), ObjectError> {
+        let (budget, bytes) = (&self.inner.budget, self.inner.plan.least(self.parts.len()));
+        let room = if self.is_let_in { Some(budget.room(bytes).await) } else { budget.first_room(bytes).await };
+        let Some(room) = room else {
+            return Err(ObjectError::Busy { action: "find memory to write", key: self.key.clone() });
+        };
+        // It may have been a long wait.
+        self.ticket.check()?;
+        self.is_let_in = true;
+        self.filling.enter(room);
+        Ok(())
+    }
+
+    /// Whether the part is large enough for S3, and its memory wanted by others.
+    fn is_cut_short(&mut self) -> bool {
+        let least = self.inner.plan.least(self.parts.len());
+        self.filling.len() >= least && self.filling.space() == 0 && !self.filling.grow(&self.inner.budget)
     }
 
     /// Sends what is being filled as the next part, in the background.
@@ -112,7 +157,11 @@ impl S3Writer {
             return Ok(Arc::clone(upload));
         }
         let underway = self.ticket.begin().await?;
-        let id: Arc<str> = self.inner.bucket.create(self.key.as_str()).await.map_err(|f| self.failed(f))?.into();
+        let begun = self.inner.bucket.create(self.key.as_str()).await;
+        if !matches!(begun, Ok(Begun { tries: 1, .. })) {
+            self.ticket.suspect_stray();
+        }
+        let id: Arc<str> = begun.map_err(|f| self.failed(f))?.id.into();
         drop(underway);
         (self.upload, self.upload_is_new) = (Some(Arc::clone(&id)), true);
         Ok(id)
@@ -166,11 +215,12 @@ impl S3Writer {
     /// Stores what is too little for a part under a name of its own.
     async fn store_tail(&mut self) -> Result<Tail, ObjectError> {
         let underway = self.ticket.begin().await?;
-        let payload = Payload::from(self.filling.copy());
+        let payload = self.filling.share();
         let name = TailName { epoch: self.ticket.epoch(), nonce: rand::random() };
         self.inner.put_tail(&self.key, name, &payload).await.map_err(|f| self.failed(f))?;
         drop(underway);
-        Ok(Tail::Stored { name, size: u32::try_from(payload.len()).unwrap_or(u32::MAX), crc: payload.crc() })
+        let size = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+        Ok(Tail::Stored(StoredTail { name, size, crc: payload.crc() }))
     }
 
     fn failed(&self, fault: Fault) -> ObjectError {
@@ -201,28 +251,31 @@ impl ObjectWriter for S3Writer {
     async fn checkpoint(&mut self, durability: Durability) -> Result<WriterState, ObjectError> {
         self.ticket.check()?;
         let durable = durability == Durability::Durable;
-        if durable && self.inner.plan.may_cut(self.parts.len(), self.filling.len()) {
+        // The last part may have any size.
+        let is_a_part = match durable {
+            true => self.filling.len() >= self.inner.plan.least(self.parts.len()),
+            false => self.filling.len() > 0 && self.upload.is_some(),
+        };
+        if is_a_part {
             self.send_part().await?;
         }
         self.all_arrive().await?;
         let tail = match (self.filling.len(), durable) {
             (0, _) => Tail::None,
             (_, true) => self.store_tail().await?,
-            (_, false) => Tail::Inline(self.filling.copy()),
+            // In the same memory, and with its room: a seal follows.
+            (_, false) => Tail::Inline(self.filling.take()),
         };
-        let notes = Notes {
-            upload: self.upload.as_deref().map(ToOwned::to_owned),
-            parts: self.parts.iter().flatten().cloned().collect(),
-            tail,
-            superseded: self.tail,
-        };
+        let superseded = self.tail;
         if durable {
             self.upload_is_new = false;
-            self.tail = match notes.tail {
-                Tail::Stored { name, .. } => Some(name),
+            self.tail = match &tail {
+                Tail::Stored(stored) => Some(stored.name),
                 Tail::None | Tail::Inline(_) => None,
             };
         }
+        let upload = self.upload.as_deref().map(ToOwned::to_owned);
+        let notes = Notes { upload, parts: self.parts.iter().flatten().cloned().collect(), tail, superseded };
         self.ticket.check()?;
         Ok(WriterState { offset: self.offset, driver: notes.encode() })
     }

@@ -9,6 +9,7 @@ mod fencing;
 mod s3;
 mod s3_check;
 mod s3_faults;
+mod s3_memory;
 #[cfg(feature = "s3-server-tests")]
 mod s3_server;
 mod s3_support;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use entrepot_object::testing::s3_proxy::{FaultPlan, S3Fault};
-use entrepot_object::{Durability, ObjectError, ObjectKey, ObjectStore, S3Store, WriterState};
+use entrepot_object::{Durability, ObjectError, ObjectKey, ObjectStore, S3Options, S3Store, WriterState};
 use futures_util::StreamExt;
 
 use crate::s3_support::{Bucket, PART, append, bytes, contents, write};
@@ -44,6 +44,46 @@ async fn a_lost_answer_to_a_write_changes_nothing() {
         assert!(contents(&store, &key).await == whole);
         assert_eq!((bucket.server.uploads().len(), bucket.server.objects().len()), (0, 1));
     }
+}
+
+/// A push of one request is over when it is sealed: what it left then would stay for ever.
+#[tokio::test]
+async fn an_upload_that_was_begun_twice_leaves_nothing_when_the_first_request_seals_it() {
+    for lost_too in [false, true] {
+        let bucket = Bucket::start().await;
+        let store = bucket.store().await;
+        let (key, whole) = (key("begun-twice"), bytes(3 * PART + 5, 0));
+        bucket.break_next("POST", "uploads", S3Fault::Lost);
+        let mut writer = store.open_writer(&key, 1, &WriterState::start()).await.unwrap();
+        write(&mut *writer, &whole).await;
+        let state = writer.checkpoint(Durability::AtSeal).await.unwrap();
+        drop(writer);
+        assert_eq!(bucket.server.uploads().len(), 2);
+        if lost_too {
+            bucket.break_next("POST", "uploadId=", S3Fault::Lost);
+            let sealed = store.seal(&key, 1, &state).await;
+            assert!(matches!(sealed, Err(ObjectError::AlreadySealed { .. })), "{sealed:?}");
+            store.seal(&key, 1, &WriterState { offset: state.offset, ..WriterState::start() }).await.unwrap();
+        } else {
+            store.seal(&key, 1, &state).await.unwrap();
+        }
+        assert!(contents(&store, &key).await == whole);
+        assert_eq!((bucket.server.uploads().len(), bucket.server.objects().len()), (0, 1));
+    }
+}
+
+/// Looking for leftovers is a request more, which a push that went well does without.
+#[tokio::test]
+async fn an_upload_of_one_request_that_was_begun_once_is_not_swept() {
+    let bucket = Bucket::start().await;
+    let store = bucket.store().await;
+    let (key, whole) = (key("begun-once"), bytes(3 * PART + 5, 0));
+    let mut writer = store.open_writer(&key, 1, &WriterState::start()).await.unwrap();
+    write(&mut *writer, &whole).await;
+    let state = writer.checkpoint(Durability::AtSeal).await.unwrap();
+    drop(writer);
+    store.seal(&key, 1, &state).await.unwrap();
+    assert_eq!(bucket.server.count("ListMultipartUploads"), 0);
 }
 
 /// The driver cannot tell its own object from another's, so it says that there is one; who knows the digest can.
@@ -114,6 +154,65 @@ async fn a_store_that_is_down_is_tried_three_times_and_then_left_alone() {
     let before = bucket.proxy.requests();
     assert!(matches!(store.open(&key("down")).await, Err(ObjectError::Busy { .. })));
     assert_eq!(bucket.proxy.requests(), before, "the store was asked");
+}
+
+/// One try gets no answer; there is time for the next before anybody who asked gives up.
+#[tokio::test]
+async fn a_request_that_is_not_answered_is_made_again() {
+    let bucket = Bucket::start().await;
+    let store = S3Store::new(&hasty(&bucket)).await;
+    let (key, whole) = (key("silent"), bytes(10, 0));
+    let state = append(&store, &key, 1, &WriterState::start(), &whole).await;
+    store.seal(&key, 2, &state).await.unwrap();
+    bucket.proxy.follow(FaultPlan { stall_for: Duration::from_secs(600), ..FaultPlan::default() }, 1);
+    for _ in 1..ATTEMPTS {
+        bucket.break_next("HEAD", "data/", S3Fault::Stall);
+    }
+    let stat = tokio::time::timeout(Duration::from_secs(9), store.stat(&key)).await;
+    assert_eq!(stat.expect("nobody waits so long").unwrap().size, 10);
+    assert_eq!(bucket.proxy.broken(), ATTEMPTS as u64 - 1);
+}
+
+/// Whoever asks has a deadline, and gives up before all tries of a request are over.
+#[tokio::test]
+async fn a_silent_store_is_left_alone_although_nobody_waits_to_the_end() {
+    let bucket = Bucket::start().await;
+    let options = hasty(&bucket);
+    let store = S3Store::new(&options).await;
+    bucket.proxy.follow(FaultPlan { stall: 1000, stall_for: Duration::from_secs(600), ..FaultPlan::default() }, 1);
+    let mut asked = 0;
+    loop {
+        match tokio::time::timeout(options.attempt_timeout * 3 / 2, store.stat(&key("silent"))).await {
+            Err(_) => asked += 1,
+            Ok(Err(ObjectError::Busy { .. })) => break,
+            Ok(other) => panic!("{other:?}"),
+        }
+        assert!(asked < 100, "the breaker does not open");
+    }
+    assert_eq!(asked, 10);
+}
+
+/// Clients hang up all the time.
+#[tokio::test]
+async fn callers_that_give_up_at_once_say_nothing_about_the_store() {
+    let bucket = Bucket::start().await;
+    let store = bucket.store().await;
+    let key = key("hung-up");
+    for _ in 0..50 {
+        assert!(tokio::time::timeout(Duration::ZERO, store.stat(&key)).await.is_err(), "it did not wait");
+    }
+    assert!(matches!(store.stat(&key).await, Err(ObjectError::NotFound { .. })));
+}
+
+/// The default against what the channel between services allows for a call.
+#[test]
+fn all_tries_of_a_request_fit_into_the_time_that_callers_wait() {
+    let longest = S3Options::new("bucket").longest_call();
+    assert!(longest < Duration::from_secs(10), "{longest:?}");
+}
+
+fn hasty(bucket: &Bucket) -> S3Options {
+    S3Options { attempt_timeout: Duration::from_millis(300), ..bucket.options() }
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ mod replicas;
 mod rotation;
 mod round_trips;
 mod traces;
+mod windows;
 
 use std::time::Duration;
 

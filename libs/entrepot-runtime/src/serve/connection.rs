@@ -40,9 +40,6 @@ use crate::{
 };
 
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// What one upload may have under way: the bandwidth-delay product of 1 Gbit/s over 16 ms.
-const H2_STREAM_WINDOW: u32 = 2 << 20;
-const H2_CONNECTION_WINDOW: u32 = 16 << 20;
 const H2_FRAME: u32 = 256 << 10;
 /// What of a response waits in memory for a slow HTTP/2 client: two chunks.
 const H2_SEND_BUFFER: usize = 512 << 10;
@@ -71,8 +68,8 @@ impl Protocols {
         http2
             .timer(TokioTimer::new())
             .keep_alive_interval(options.keep_alive)
-            .initial_stream_window_size(H2_STREAM_WINDOW)
-            .initial_connection_window_size(H2_CONNECTION_WINDOW)
+            .initial_stream_window_size(options.h2_stream_window)
+            .initial_connection_window_size(options.h2_connection_window)
             .max_frame_size(H2_FRAME)
             .max_send_buf_size(H2_SEND_BUFFER)
             .max_concurrent_streams(options.h2_streams)

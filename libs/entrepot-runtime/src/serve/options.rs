@@ -29,6 +29,12 @@ pub struct ServeOptions {
     /// HTTP/2 streams that a client may reset before they were looked at, and those that had to be reset for its errors,
     /// before its connection ends.
     pub h2_resets: usize,
+    /// Bytes of one HTTP/2 request body that may be here and unread: for uploads the bandwidth-delay product of 1 Gbit/s
+    /// over 16 ms.
+    pub h2_stream_window: u32,
+    /// Those of all requests of a connection together, at most 2^31-1. When they are unread, no body of the connection
+    /// goes on, those that somebody reads included.
+    pub h2_connection_window: u32,
 }
 
 impl Default for ServeOptions {
@@ -45,11 +51,27 @@ impl Default for ServeOptions {
             h2_streams: 100,
             h2_leave_early: false,
             h2_resets: 100,
+            h2_stream_window: 2 << 20,
+            h2_connection_window: 16 << 20,
         }
     }
 }
 
 impl ServeOptions {
+    /// For a port where services call each other: everything that one says to another goes over one connection.
+    ///
+    /// A body that waits, for memory or for a slow store, must not stop the others, nor the small requests between them:
+    /// so the windows of streams are all that bounds them. Those are smaller than for clients far away, for what they
+    /// hold adds up, and peers are near: 512 KiB are the bandwidth-delay product of 4 Gbit/s over 1 ms.
+    pub fn between_services() -> Self {
+        Self {
+            h2_streams: 100_000,
+            h2_stream_window: 512 << 10,
+            h2_connection_window: (1 << 31) - 1,
+            ..Self::default()
+        }
+    }
+
     /// Reads the options of a public port under `section`, such as `http`.
     pub fn read(reader: &mut Reader<'_>, section: &str) -> Self {
         let key = |name: &str| format!("{section}.{name}");
@@ -98,6 +120,8 @@ impl ServeOptions {
                 default.h2_resets,
                 "HTTP/2 streams begun and reset at once, or reset for errors, before a connection ends.",
             ),
+            h2_stream_window: default.h2_stream_window,
+            h2_connection_window: default.h2_connection_window,
         }
     }
 }

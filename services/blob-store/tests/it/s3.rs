@@ -81,6 +81,48 @@ async fn a_seal_whose_answer_got_lost_succeeds_if_the_digest_is_right() {
     }
 }
 
+/// What was sealed can be told only by reading it. Where that fails, nobody knows; it is no "no".
+#[tokio::test]
+async fn a_seal_whose_object_cannot_be_read_back_is_to_be_repeated() {
+    let (put, get) = (Target { method: "PUT", contains: "/data/" }, Target { method: "GET", contains: "/data/" });
+    for cut in [true, false] {
+        let bucket = Bucket::start(PART).await;
+        let (blobs, position, bytes) = (bucket.replica().await, start(1), content(1000));
+        let break_reads = async |sent: &[u8]| {
+            if cut {
+                bucket.proxy.follow(FaultPlan { truncate: 1000, ..FaultPlan::default() }, 7);
+            } else {
+                // Three tries of ours, and as many of the SDK for each.
+                (0..9).for_each(|_| bucket.proxy.break_next(get, S3Fault::Unavailable));
+            }
+            let sealed = blobs.seal(position.clone(), body(sent), sha256(&bytes)).await;
+            assert!(matches!(sealed, Err(BlobError::Unavailable(_))), "cut: {cut} {sealed:?}");
+            bucket.proxy.follow(FaultPlan::default(), 7);
+        };
+        bucket.proxy.break_next(put, S3Fault::Lost);
+        break_reads(&bytes).await;
+        // A repeat that sends nothing: by itself the digest of nothing is another, and that would end the session.
+        break_reads(b"").await;
+        assert_eq!(blobs.seal(position.clone(), empty(), sha256(&bytes)).await.unwrap(), 1000);
+        assert!(fetch(&blobs, &position).await == bytes);
+    }
+}
+
+/// More answers end half-way, each of what is left, than an object is asked for from its start.
+#[tokio::test]
+async fn what_is_read_back_is_read_on_from_where_it_broke_off() {
+    const SIZE: usize = 16 << 20;
+    let bucket = Bucket::start(1 << 20).await;
+    let (blobs, position, bytes) = (bucket.replica().await, start(1), content(SIZE));
+    bucket.proxy.break_next(Target { method: "POST", contains: "uploadId=" }, S3Fault::Lost);
+    for _ in 0..4 {
+        bucket.proxy.break_next(Target { method: "GET", contains: "/data/" }, S3Fault::Truncate);
+    }
+    assert_eq!(blobs.seal(position.clone(), body(&bytes), sha256(&bytes)).await.unwrap(), SIZE as u64);
+    assert_eq!(bucket.proxy.broken(), 5);
+    assert!(fetch(&blobs, &position).await == bytes);
+}
+
 /// Same size, other bytes: the object of another replica is not taken for one's own.
 #[tokio::test]
 async fn another_replicas_object_is_not_taken_for_ones_own() {

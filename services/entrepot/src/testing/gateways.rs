@@ -129,8 +129,7 @@ impl Service {
             let address = listeners[0].local_addr().unwrap();
             let mut process = Process::new(config);
             let services = services(&mut process).await.unwrap();
-            let options = ServeOptions { h2_streams: 100_000, ..ServeOptions::default() };
-            process.serve("grpc", listeners, options, None, services.into_router());
+            process.serve("grpc", listeners, ServeOptions::between_services(), None, services.into_router());
             tokio::spawn(process.tasks.run());
             address
         });

@@ -39,3 +39,23 @@ fn a_trial_that_was_dropped_does_not_close_it_for_ever() {
     assert!(!breaker.admits(start + PAUSE + TRIAL / 2));
     assert!(breaker.admits(start + PAUSE + TRIAL));
 }
+
+#[test]
+fn calls_that_are_dropped_after_their_time_are_failures_and_those_dropped_before_are_not() {
+    const ATTEMPT: Duration = Duration::from_secs(3);
+    let start = Instant::now();
+    for (waited, opens) in [(ATTEMPT - Duration::from_millis(1), false), (ATTEMPT, true)] {
+        let breaker = Breaker::default();
+        for _ in 0..FAILURES {
+            breaker.begin(start, ATTEMPT).unwrap().given_up(start + waited);
+        }
+        assert_eq!(breaker.begin(start + waited, ATTEMPT).is_none(), opens, "{waited:?}");
+    }
+    // What is known is not counted again when the call is dropped.
+    let breaker = Breaker::default();
+    for _ in 1..FAILURES {
+        breaker.begin(start, Duration::ZERO).unwrap().failed();
+    }
+    breaker.begin(start, Duration::ZERO).unwrap().answered();
+    assert!(breaker.begin(start, Duration::ZERO).is_some());
+}

@@ -17,18 +17,17 @@ fn parts_grow_from_8_to_64_mib_and_reach_400_gb() {
 #[test]
 fn cut_parts_still_reach_400_gb() {
     let plan = Plan::new(8 * MIB);
-    let least = |index| if plan.may_cut(index, LEAST) { LEAST } else { plan.size(index) };
-    let reached: usize = (0..MAX_PARTS).map(least).sum();
+    let reached: usize = (0..MAX_PARTS).map(|index| plan.least(index)).sum();
     assert!(reached >= 400_000_000_000, "{reached}");
 }
 
 proptest! {
     #[test]
-    fn no_part_is_smaller_than_s3_takes(first in LEAST..=LARGEST, index in 0..MAX_PARTS, cut in 0..LARGEST) {
+    fn no_part_is_smaller_than_s3_takes(first in LEAST..=LARGEST, index in 0..MAX_PARTS) {
         let plan = Plan::new(first);
         prop_assert!(plan.size(index) >= LEAST);
         prop_assert!(plan.size(index) <= LARGEST);
         prop_assert!(plan.size(index + 1) >= plan.size(index));
-        prop_assert!(!plan.may_cut(index, cut) || cut >= LEAST);
+        prop_assert!((LEAST..=plan.size(index)).contains(&plan.least(index)));
     }
 }
