@@ -6,5 +6,6 @@
 
 mod board;
 mod collector;
+mod doubt;
 mod manifests;
 mod sessions;
