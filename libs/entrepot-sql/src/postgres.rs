@@ -6,6 +6,7 @@ mod connect;
 mod error;
 mod hosts;
 mod options;
+mod ping;
 mod pool;
 mod schema;
 #[cfg(feature = "testing")]
@@ -27,6 +28,7 @@ use rand::RngExt;
 use sqlx::{AssertSqlSafe, raw_sql};
 use tracing::Instrument;
 
+pub(crate) use self::ping::Ping;
 use self::{
     body::{Body, Kind},
     error::{Failed, Verdict},
@@ -59,6 +61,7 @@ const BEGIN_READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 /// An open PostgreSQL database.
 pub(crate) struct Postgres {
     pool: Arc<Pool>,
+    line: ping::Line,
     schema: String,
     migrates: bool,
     answer_timeout: Duration,
@@ -76,6 +79,7 @@ impl Postgres {
     pub(crate) fn open(options: &PostgresOptions) -> Self {
         Self {
             pool: Arc::new(Pool::new(options)),
+            line: ping::Line::default(),
             schema: options.schema.clone(),
             migrates: options.migrate,
             answer_timeout: options.statement_timeout + ANSWER_GRACE,

@@ -91,6 +91,11 @@ impl Pool {
         Ok(Pooled { connection, age, pool: Arc::clone(self), _permit: permit })
     }
 
+    /// A connection that does not count and is not kept.
+    pub(super) async fn connect_apart(&self) -> Result<PgConnection, SqlError> {
+        Ok(self.connector.connect().await?.connection)
+    }
+
     /// Looks for a server until there is one or the time is over: in a failover there is none for some seconds.
     async fn connect(&self, deadline: Instant) -> Result<(PgConnection, Age), SqlError> {
         let mut last = None;

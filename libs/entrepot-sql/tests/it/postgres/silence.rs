@@ -133,6 +133,30 @@ async fn a_session_that_its_server_does_not_have_is_not_waited_for() {
     assert!(began.elapsed() < BEYOND, "{:?}", began.elapsed());
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ping_waits_neither_for_a_silent_server_nor_for_requests() {
+    let database = database().await;
+    let pauses = Pauses::default();
+    pauses.begin(Some(0));
+    let tampering = Tampering { pauses: Some(pauses.clone()), ..Tampering::default() };
+    let (process, proxy) = behind_proxy(&database, tampering, 1);
+    let working = tokio::spawn({
+        let process = process.clone();
+        async move { process.write(insert("a")).await }
+    });
+    stopped(&pauses).await;
+    process.ping().await.unwrap();
+    proxy.set(Mode::Stall);
+    let began = Instant::now();
+    let silent = timeout(BEYOND, process.ping()).await.expect("it waits for ever");
+    assert!(matches!(silent, Err(SqlError::Unavailable { .. })));
+    // On the server's other address.
+    process.ping().await.unwrap();
+    assert!(began.elapsed() < BEYOND + SLEEP, "{:?}", began.elapsed());
+    pauses.release();
+    working.await.unwrap().unwrap();
+}
+
 /// A statement may take its time while the server is there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_statement_is_waited_for() {
