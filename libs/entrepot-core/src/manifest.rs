@@ -108,6 +108,9 @@ pub enum ManifestError {
     /// No `Content-Type`, no `mediaType`, and the fields do not tell either.
     #[error("the type of the manifest is unknown: send Content-Type")]
     UnknownType,
+    /// `artifactType` holds control characters. That it is a media type is not asked: clients push names of their own.
+    #[error("artifactType holds a control character; it should be a media type such as application/vnd.example.sbom")]
+    ArtifactType,
     /// Over [`MAX_DESCRIPTORS`].
     #[error("the manifest has more than {MAX_DESCRIPTORS} descriptors")]
     TooManyDescriptors,
@@ -171,6 +174,7 @@ impl Manifest {
         refuse_schema1(&media_type)?;
         document.check(&media_type)?;
         document.check_annotations()?;
+        document.check_artifact_type()?;
         Ok(Self {
             references: document.references()?,
             artifact_type: document.artifact_type(&media_type),
@@ -222,6 +226,12 @@ impl Document {
         }
         let size = self.annotations.iter().map(|(key, value)| key.len() + value.len()).sum();
         if size > MAX_ANNOTATION_BYTES { Err(ManifestError::AnnotationsTooLarge { size }) } else { Ok(()) }
+    }
+
+    /// It is stored and served as text.
+    fn check_artifact_type(&self) -> Result<(), ManifestError> {
+        let control = self.artifact_type.as_ref().is_some_and(|text| text.contains(char::is_control));
+        if control { Err(ManifestError::ArtifactType) } else { Ok(()) }
     }
 
     fn artifact_type(&self, media_type: &MediaType) -> Option<String> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     Migration, SqlError, Transaction,
     migration::Migrate,
-    postgres::{Postgres, PostgresOptions},
+    postgres::{Ping, Postgres, PostgresOptions},
     sqlite::{Sqlite, SqliteOptions},
 };
 
@@ -67,6 +67,18 @@ impl Database {
         match &self.engine {
             Engine::Sqlite(engine) => engine.read_key(transaction).await,
             Engine::Postgres(engine) => engine.read_key(transaction).await,
+        }
+    }
+
+    /// Whether transactions can run now. On PostgreSQL over one connection more than requests may use; where a server does not
+    /// answer, the question takes seconds.
+    ///
+    /// # Errors
+    /// Why they cannot.
+    pub async fn ping(&self) -> Result<(), SqlError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.read_key(Ping).await,
+            Engine::Postgres(engine) => engine.ping().await,
         }
     }
 

@@ -6,6 +6,7 @@ mod connect;
 mod error;
 mod hosts;
 mod options;
+mod ping;
 mod pool;
 mod schema;
 #[cfg(feature = "testing")]
@@ -24,9 +25,10 @@ use std::{
 
 use futures_util::FutureExt;
 use rand::RngExt;
-use sqlx::{AssertSqlSafe, postgres::PgConnection, raw_sql};
+use sqlx::{AssertSqlSafe, raw_sql};
 use tracing::Instrument;
 
+pub(crate) use self::ping::Ping;
 use self::{
     body::{Body, Kind},
     error::{Failed, Verdict},
@@ -48,7 +50,8 @@ const LOSSES: u32 = 2;
 /// The pause before the first repetition is up to this; it doubles each time.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Beyond what the server allows a statement, for the answer to arrive. Then the server counts as gone.
+/// Beyond what the server allows a statement, for the answer to arrive. Then the server counts as gone, if that was not
+/// found out before.
 const ANSWER_GRACE: Duration = Duration::from_secs(5);
 
 /// Not `READ WRITE`: that would write past an operator who made the server read-only.
@@ -58,6 +61,7 @@ const BEGIN_READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 /// An open PostgreSQL database.
 pub(crate) struct Postgres {
     pool: Arc<Pool>,
+    line: ping::Line,
     schema: String,
     migrates: bool,
     answer_timeout: Duration,
@@ -75,6 +79,7 @@ impl Postgres {
     pub(crate) fn open(options: &PostgresOptions) -> Self {
         Self {
             pool: Arc::new(Pool::new(options)),
+            line: ping::Line::default(),
             schema: options.schema.clone(),
             migrates: options.migrate,
             answer_timeout: options.statement_timeout + ANSWER_GRACE,
@@ -88,19 +93,19 @@ impl Postgres {
         }
     }
 
-    /// In a task of its own: dropping the future must neither stop the transaction nor leave a connection half used.
+    /// In a task of its own: dropping the future must not stop the transaction.
     pub(crate) async fn write<T: Transaction>(self: &Arc<Self>, transaction: T) -> Result<T::Output, T::Error> {
         self.detached(transaction, Kind::Write { begin: BEGIN.into() }).await
     }
 
-    pub(crate) async fn read<T: Transaction>(&self, transaction: T) -> Result<T::Output, T::Error> {
+    pub(crate) async fn read<T: Transaction>(self: &Arc<Self>, transaction: T) -> Result<T::Output, T::Error> {
         let span = span::<T>("read");
-        self.repeat(&transaction, &Kind::Read).instrument(span).await
+        self.repeat(transaction, Kind::Read).instrument(span).await
     }
 
-    pub(crate) async fn read_key<T: Transaction>(&self, transaction: T) -> Result<T::Output, T::Error> {
+    pub(crate) async fn read_key<T: Transaction>(self: &Arc<Self>, transaction: T) -> Result<T::Output, T::Error> {
         let span = span::<T>("read");
-        self.repeat(&transaction, &Kind::Look).instrument(span).await
+        self.repeat(transaction, Kind::Look).instrument(span).await
     }
 
     /// Applies what is missing, one process at a time.
@@ -136,16 +141,17 @@ impl Postgres {
     async fn detached<T: Transaction>(self: &Arc<Self>, transaction: T, kind: Kind) -> Result<T::Output, T::Error> {
         let engine = Arc::clone(self);
         let span = span::<T>("write");
-        let task = async move { engine.repeat(&transaction, &kind).await };
+        let task = async move { engine.repeat(transaction, kind).await };
         // The task neither panics nor is aborted, so a failure is a runtime that shuts down.
         tokio::spawn(task.instrument(span)).await.map_err(|_| SqlError::Closed)?
     }
 
     /// Runs a body until it is settled, or was tried often enough.
-    async fn repeat<T: Transaction>(&self, body: &T, kind: &Kind) -> Result<T::Output, T::Error> {
+    async fn repeat<T: Transaction>(self: &Arc<Self>, body: T, kind: Kind) -> Result<T::Output, T::Error> {
+        let work = Arc::new((body, kind));
         let (mut conflicts, mut losses) = (0, 0);
         loop {
-            let failed = match self.attempt(body, kind).await {
+            let failed = match self.attempt(&work).await {
                 Ok(output) => return Ok(output),
                 Err(failed) => failed,
             };
@@ -161,9 +167,23 @@ impl Postgres {
         }
     }
 
-    async fn attempt<T: Transaction>(&self, body: &T, kind: &Kind) -> Result<T::Output, Failed<T::Error>> {
-        let mut pooled = self.pool.acquire().await.map_err(Failed::finally)?;
-        let outcome = self.attempt_on(pooled.connection(), body, kind).await;
+    /// On a connection of its own and, from when there is one, in a task of its own: a caller that goes away leaves neither
+    /// a connection that has to be closed, nor a server that is silent unnoticed.
+    async fn attempt<T: Transaction>(self: &Arc<Self>, work: &Arc<(T, Kind)>) -> Result<T::Output, Failed<T::Error>> {
+        let pooled = self.pool.acquire().await.map_err(Failed::finally)?;
+        let (engine, work) = (Arc::clone(self), Arc::clone(work));
+        let task = async move { engine.attempt_with(pooled, &work.0, &work.1).await };
+        // The task neither panics nor is aborted, so a failure is a runtime that shuts down.
+        tokio::spawn(task.in_current_span()).await.map_err(|_| Failed::finally(SqlError::Closed))?
+    }
+
+    async fn attempt_with<T: Transaction>(
+        &self,
+        mut pooled: Pooled,
+        body: &T,
+        kind: &Kind,
+    ) -> Result<T::Output, Failed<T::Error>> {
+        let outcome = self.attempt_on(&mut pooled, body, kind).await;
         match outcome {
             Ok(output) => {
                 pooled.give_back();
@@ -178,19 +198,19 @@ impl Postgres {
 
     async fn attempt_on<T: Transaction>(
         &self,
-        connection: &mut PgConnection,
+        pooled: &mut Pooled,
         body: &T,
         kind: &Kind,
     ) -> Result<T::Output, Failed<T::Error>> {
         match kind {
-            Kind::Write { begin } => self.control(connection, begin, kind).await?,
-            Kind::Read => self.control(connection, BEGIN_READ, kind).await?,
+            Kind::Write { begin } => self.control(pooled, begin, kind).await?,
+            Kind::Read => self.control(pooled, BEGIN_READ, kind).await?,
             Kind::Look => {}
         }
-        let output = self.run_body(connection, body, kind).await?;
+        let output = self.run_body(pooled, body, kind).await?;
         match kind {
-            Kind::Write { .. } => self.commit(connection).await?,
-            Kind::Read => self.control(connection, "COMMIT", kind).await?,
+            Kind::Write { .. } => self.commit(pooled).await?,
+            Kind::Read => self.control(pooled, "COMMIT", kind).await?,
             Kind::Look => {}
         }
         Ok(output)
@@ -198,11 +218,11 @@ impl Postgres {
 
     async fn run_body<T: Transaction>(
         &self,
-        connection: &mut PgConnection,
+        pooled: &mut Pooled,
         body: &T,
         kind: &Kind,
     ) -> Result<T::Output, Failed<T::Error>> {
-        let mut tx = Body::new(self, connection, kind);
+        let mut tx = Body::new(self, pooled, kind);
         // After a panic the connection is dropped, and the engine has no other state to be left half changed.
         let outcome = AssertUnwindSafe(body.run(&mut tx)).catch_unwind().await;
         let fault = match (outcome, tx.into_failure()) {
@@ -215,40 +235,42 @@ impl Postgres {
         Err(Failed::finally(SqlError::Body { fault }))
     }
 
-    async fn commit<E: From<SqlError>>(&self, connection: &mut PgConnection) -> Result<(), Failed<E>> {
+    async fn commit<E: From<SqlError>>(&self, pooled: &mut Pooled) -> Result<(), Failed<E>> {
         #[cfg(feature = "testing")]
         self.tampering.reach("COMMIT").await;
+        let (connection, age) = pooled.connection();
         let commit = raw_sql("COMMIT").execute(connection);
-        let outcome = tokio::time::timeout(self.answer_timeout, commit).await;
-        outcome.map_err(|_| error::commit_without_answer())?.map_err(error::commit)?;
+        let outcome = self.pool.answer(age, self.answer_timeout, commit).await;
+        outcome.map_err(error::commit_without_answer)?.map_err(error::commit)?;
+        #[cfg(feature = "testing")]
+        if self.tampering.lost_answers.take() {
+            return Err(error::commit_without_answer(pool::NoAnswer));
+        }
         self.transactions.fetch_add(1, Ordering::Relaxed);
         self.commits.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
     /// Runs a statement of the engine's own.
-    async fn control<E: From<SqlError>>(
-        &self,
-        connection: &mut PgConnection,
-        sql: &str,
-        kind: &Kind,
-    ) -> Result<(), Failed<E>> {
+    async fn control<E: From<SqlError>>(&self, pooled: &mut Pooled, sql: &str, kind: &Kind) -> Result<(), Failed<E>> {
+        let (connection, age) = pooled.connection();
         let run = raw_sql(AssertSqlSafe(sql)).execute(connection);
-        match tokio::time::timeout(self.answer_timeout, run).await {
+        let outcome = self.pool.answer(age, self.answer_timeout, run).await;
+        match outcome.map_err(error::no_answer) {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(error::statement(sql, error, kind).into_failed()),
-            Err(_) => Err(error::no_answer(self.answer_timeout).into_failed()),
+            Err(silence) => Err(silence.into_failed()),
         }
     }
 
     /// Undoes a transaction that failed. A connection that cannot is dropped, and the server then undoes it.
     async fn end(&self, mut pooled: Pooled, verdict: &Verdict, kind: &Kind) {
         match verdict {
-            Verdict::Lost => pooled.discard_all(),
+            Verdict::Lost | Verdict::Doubtful => pooled.discard_all(),
             Verdict::Broken => {}
             Verdict::Conflict | Verdict::Final => {
                 let undone: Result<(), Failed<SqlError>> = match kind {
-                    Kind::Write { .. } | Kind::Read => self.control(pooled.connection(), "ROLLBACK", kind).await,
+                    Kind::Write { .. } | Kind::Read => self.control(&mut pooled, "ROLLBACK", kind).await,
                     Kind::Look => Ok(()),
                 };
                 if undone.is_ok() {
@@ -265,7 +287,7 @@ impl Postgres {
         if let Some(known) = known {
             return Ok(known);
         }
-        let expanded = self.dialect_of(sql).expand(sql).map_err(|reason| SqlError::statement(sql, reason))?;
+        let expanded = self.expand_flawed(sql).map_err(|reason| SqlError::statement(sql, reason))?;
         let expanded = Arc::new(expanded);
         let mut cache = self.expanded.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         cache.insert(key, Arc::clone(&expanded));
@@ -273,8 +295,8 @@ impl Postgres {
     }
 
     #[cfg(not(feature = "testing"))]
-    fn dialect_of(&self, _sql: &str) -> Dialect {
-        self.dialect
+    fn expand_flawed(&self, sql: &str) -> Result<Expanded, String> {
+        self.dialect.expand(sql)
     }
 }
 

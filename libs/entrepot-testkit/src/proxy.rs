@@ -1,4 +1,4 @@
-//! A TCP proxy that a test lets fail: it forwards, holds every byte back, or takes no connections.
+//! A TCP proxy that a test lets fail: it forwards, holds every byte back, takes no connections, or forgets those it has.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -28,7 +28,10 @@ struct Shared {
     mode: AtomicU8,
     ended: AtomicBool,
     accepted: AtomicUsize,
-    open: Mutex<Vec<TcpStream>>,
+    /// The near and the far side of each connection.
+    open: Mutex<Vec<[TcpStream; 2]>>,
+    /// Connections with a lower number than this are forgotten.
+    remembered_from: AtomicUsize,
 }
 
 /// How soon a stalled connection notices that the mode has changed.
@@ -45,6 +48,7 @@ impl Proxy {
             ended: AtomicBool::new(false),
             accepted: AtomicUsize::new(0),
             open: Mutex::default(),
+            remembered_from: AtomicUsize::new(0),
         });
         let accepting = Arc::clone(&shared);
         std::thread::spawn(move || {
@@ -52,8 +56,8 @@ impl Proxy {
                 if accepting.ended.load(SeqCst) {
                     return;
                 }
-                accepting.accepted.fetch_add(1, SeqCst);
-                accepting.forward(stream);
+                let number = accepting.accepted.fetch_add(1, SeqCst);
+                accepting.forward(stream, number);
             }
         });
         Self { address, shared }
@@ -74,8 +78,17 @@ impl Proxy {
 
     /// Closes all connections that are open.
     pub fn cut(&self) {
-        for stream in self.shared.open.lock().unwrap().drain(..) {
+        for stream in self.shared.open.lock().unwrap().drain(..).flatten() {
             let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// As when the address moves to another host: the far side of connections that are open ends, the near side never
+    /// hears of it, and new connections are served.
+    pub fn forget(&self) {
+        self.shared.remembered_from.store(self.accepted(), SeqCst);
+        for [_, far] in &*self.shared.open.lock().unwrap() {
+            let _ = far.shutdown(Shutdown::Both);
         }
     }
 
@@ -99,23 +112,23 @@ impl Shared {
         self.mode.load(SeqCst) == mode as u8
     }
 
-    fn forward(self: &Arc<Self>, near: TcpStream) {
+    fn forward(self: &Arc<Self>, near: TcpStream, number: usize) {
         if self.is(Mode::Refuse) {
             return;
         }
         let Ok(far) = TcpStream::connect(self.target) else { return };
         for stream in [&near, &far] {
             stream.set_nodelay(true).unwrap();
-            self.open.lock().unwrap().push(stream.try_clone().unwrap());
         }
+        self.open.lock().unwrap().push([near.try_clone().unwrap(), far.try_clone().unwrap()]);
         let pairs = [(near.try_clone().unwrap(), far.try_clone().unwrap()), (far, near)];
         for (from, to) in pairs {
             let shared = Arc::clone(self);
-            std::thread::spawn(move || shared.copy(from, to));
+            std::thread::spawn(move || shared.copy(from, to, number));
         }
     }
 
-    fn copy(&self, mut from: TcpStream, mut to: TcpStream) {
+    fn copy(&self, mut from: TcpStream, mut to: TcpStream, number: usize) {
         let mut buffer = [0; 16 << 10];
         loop {
             let length = match from.read(&mut buffer) {
@@ -130,6 +143,9 @@ impl Shared {
             if to.write_all(&buffer[..length]).is_err() {
                 break;
             }
+        }
+        while number < self.remembered_from.load(SeqCst) && !self.ended.load(SeqCst) {
+            std::thread::park_timeout(GLANCE);
         }
         let _ = from.shutdown(Shutdown::Both);
         let _ = to.shutdown(Shutdown::Both);

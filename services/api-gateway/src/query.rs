@@ -27,6 +27,15 @@ impl<'a> Query<'a> {
         self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_ref())
     }
 
+    /// The first value of `name` as a text to look for, unless it is empty. One with a NUL is refused: nothing stored has
+    /// one, and PostgreSQL takes none.
+    pub(crate) fn text(&self, name: &str) -> Result<Option<&str>, ApiError> {
+        match self.get(name).filter(|text| !text.is_empty()) {
+            Some(text) if text.contains('\0') => Err(ApiError::query(name, "a text without NUL")),
+            text => Ok(text),
+        }
+    }
+
     /// The page asked for by `n` and `last`. A large `n` is clamped, one that is no number refused.
     pub(crate) fn page(&self) -> Result<entrepot_core::Page, ApiError> {
         let n = match self.get("n").filter(|n| !n.is_empty()) {
@@ -34,7 +43,7 @@ impl<'a> Query<'a> {
             Some(n) if n.bytes().all(|byte| byte.is_ascii_digit()) => Some(n.parse().unwrap_or(u64::MAX)),
             Some(_) => return Err(ApiError::query("n", "a number of entries such as 100")),
         };
-        let after = self.get("last").filter(|last| !last.is_empty()).map(str::to_owned);
+        let after = self.text("last")?.map(str::to_owned);
         Ok(entrepot_core::Page::new(after, n))
     }
 }

@@ -132,7 +132,9 @@ impl Admin {
     /// [`AdminError::NoAccount`], or what is wrong with the pattern or the actions.
     pub async fn grant(&self, name: &str, pattern: &str, actions: &str) -> Result<(), AdminError> {
         let grant = Grant { subject: self.subject(name).await?, pattern: pattern.parse()?, actions: parse(actions)? };
-        Ok(self.database.write(AddGrant(grant)).await?)
+        let given = self.database.write(AddGrant(grant)).await?;
+        // It was there a moment ago.
+        if given { Ok(()) } else { Err(AdminError::NoAccount(name.parse()?)) }
     }
 
     /// Takes a grant away.

@@ -4,13 +4,14 @@
 //! its successor took over, so that the last tokens it signed can be verified to their end. The plan depends only on
 //! the ages of the keys by the database's clock: any number of replicas come to the same one.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use entrepot_core::ports::AuthError;
 use entrepot_sql::{Database, SqlError};
 use entrepot_token::{KeyError, KeySet, Signer, SigningKey};
-use std::sync::Arc;
-use tokio::{sync::Mutex, time::Instant};
+use tokio::time::Instant;
+use tracing::Instrument;
 
 use crate::store::signing_keys::{RotateKeys, StoredKey};
 
@@ -22,8 +23,12 @@ const OVERLAP: i64 = 10 * MINUTE;
 /// How old the youngest key gets before there is a new one, in milliseconds: 30 days.
 const ROTATE: i64 = 30 * 24 * 60 * MINUTE;
 
-/// How often the keys are read again; well within the overlap.
+/// How old keys get before they are read again.
 const RELOAD: Duration = Duration::from_secs(60);
+
+/// How old keys may be where the database does not answer. Half of the overlap: a verifier whose own are as old knows by then
+/// what is signed with them, and there is as much left for the tokens.
+const LATEST: Duration = Duration::from_millis(OVERLAP.unsigned_abs() / 2);
 
 /// What to do with the keys, youngest first.
 #[derive(Debug, PartialEq, Eq)]
@@ -62,23 +67,55 @@ pub(crate) struct KeyRing {
     database: Database,
     service: String,
     loaded: Mutex<Option<(Instant, Keys)>>,
+    /// Whoever holds this reads the keys.
+    reading: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl KeyRing {
     pub(crate) fn new(database: Database, service: &str) -> Self {
-        Self { database, service: service.to_owned(), loaded: Mutex::default() }
+        Self { database, service: service.to_owned(), loaded: Mutex::default(), reading: Arc::default() }
     }
 
-    /// The keys of now.
-    pub(crate) async fn keys(&self) -> Result<Keys, AuthError> {
-        let mut loaded = self.loaded.lock().await;
-        if let Some((at, keys)) = &*loaded
-            && at.elapsed() < RELOAD
-        {
-            return Ok(keys.clone());
+    /// The keys of now, or of a while ago: nobody waits for the database who has keys that are good.
+    pub(crate) async fn keys(self: &Arc<Self>) -> Result<Keys, AuthError> {
+        if let Some(keys) = self.younger_than(RELOAD) {
+            return Ok(keys);
         }
-        let keys = self.load().await.map_err(KeyRingError::into_port)?;
-        *loaded = Some((Instant::now(), keys.clone()));
+        if let Some(keys) = self.younger_than(LATEST) {
+            self.read_again();
+            return Ok(keys);
+        }
+        let _turn = self.reading.lock().await;
+        // Others who waited may have read them meanwhile.
+        if let Some(keys) = self.younger_than(RELOAD) {
+            return Ok(keys);
+        }
+        self.read().await.map_err(KeyRingError::into_port)
+    }
+
+    fn younger_than(&self, age: Duration) -> Option<Keys> {
+        let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        loaded.as_ref().filter(|(at, _)| at.elapsed() < age).map(|(_, keys)| keys.clone())
+    }
+
+    /// Has the keys read, unless somebody does.
+    fn read_again(self: &Arc<Self>) {
+        let Ok(turn) = Arc::clone(&self.reading).try_lock_owned() else { return };
+        let ring = Arc::clone(self);
+        let read = async move {
+            if let Err(error) = ring.read().await {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the keys that sign tokens stay as they are");
+            }
+            drop(turn);
+        };
+        tokio::spawn(read.in_current_span());
+    }
+
+    async fn read(&self) -> Result<Keys, KeyRingError> {
+        // Before, so that they do not count as younger than they are.
+        let began = Instant::now();
+        let keys = self.load().await?;
+        *self.loaded.lock().unwrap_or_else(PoisonError::into_inner) = Some((began, keys.clone()));
         Ok(keys)
     }
 

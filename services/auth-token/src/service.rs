@@ -44,7 +44,7 @@ pub struct Auth(Arc<Inner>);
 struct Inner {
     config: AuthConfig,
     database: Database,
-    keys: KeyRing,
+    keys: Arc<KeyRing>,
     passwords: Passwords,
     throttle: Throttle,
 }
@@ -62,7 +62,7 @@ impl Auth {
     /// [`AuthError::Unavailable`] when the database does not answer.
     pub async fn open(database: Database, config: AuthConfig) -> Result<Self, AuthError> {
         database.prepare(OWNER, MIGRATIONS).await.map_err(unavailable)?;
-        let keys = KeyRing::new(database.clone(), &config.service);
+        let keys = Arc::new(KeyRing::new(database.clone(), &config.service));
         let passwords = Passwords::new(config.concurrent_logins).map_err(no_randomness)?;
         Ok(Self(Arc::new(Inner { config, database, keys, passwords, throttle: Throttle::default() })))
     }

@@ -37,6 +37,7 @@ pub async fn run(role: Role, config: Config) -> anyhow::Result<()> {
         Role::AuthToken => {
             let tls = process.internal_tls(&config)?;
             let tokens = open_tokens(&config, &mut process).await?;
+            process.depend_on_databases();
             let services = Services::new(secret(&config)?.0).token_service(tokens);
             serve_grpc(&config, &mut process, tls.as_ref(), services)?;
         }
@@ -44,6 +45,7 @@ pub async fn run(role: Role, config: Config) -> anyhow::Result<()> {
         Role::ManifestIndex => {
             let tls = process.internal_tls(&config)?;
             let index = Arc::new(open_index(&config, &mut process).await?);
+            process.depend_on_databases();
             let services = Services::new(secret(&config)?.0)
                 .manifest_index(index.clone())
                 .upload_index(index.clone())

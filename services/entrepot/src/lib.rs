@@ -15,3 +15,4 @@ mod secret;
 mod storage;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod watch;

@@ -49,6 +49,15 @@ impl Process {
         self.databases.push(database.clone());
     }
 
+    /// Makes the process ready only while its databases can be used.
+    pub(crate) fn depend_on_databases(&mut self) {
+        for database in self.databases.clone() {
+            let condition = self.readiness.condition("database");
+            let ping = async move || database.ping().await;
+            self.background("database watch", crate::watch::database(ping, condition));
+        }
+    }
+
     /// Serves `router` on `listeners` until the process drains.
     pub fn serve(
         &mut self,

@@ -12,8 +12,10 @@ use crate::cache::FreshCache;
 use crate::error::Failure;
 use crate::repository::{FindRepository, RepositoryId, RepositoryIds};
 
-const MIGRATIONS: &[Migration] =
-    &[Migration { version: 1, name: "registry", sql: include_str!("../migrations/0001_registry.sql") }];
+const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, name: "registry", sql: include_str!("../migrations/0001_registry.sql") },
+    Migration { version: 2, name: "operations", sql: include_str!("../migrations/0002_operations.sql") },
+];
 
 /// Under which the schema's versions are recorded, and the schema that holds the tables on PostgreSQL.
 pub const SCHEMA: &str = "registry";
@@ -121,7 +123,7 @@ impl Index {
         self.settle(transaction, guard).await?.0.map_err(IndexError::from)
     }
 
-    /// A write that takes something away.
+    /// A write that ends something and does not say so by an [operation](crate::transaction::operation).
     pub(crate) async fn remove<T, G>(&self, transaction: T, guard: G) -> Result<(), IndexError>
     where
         T: Transaction<Output = (), Error = Failure>,
@@ -135,8 +137,10 @@ impl Index {
         }
     }
 
-    /// Runs a write until its outcome is certain. When that of the commit got lost the body runs again: every body
-    /// finds what an earlier run of itself left and answers the same. The second answer says whether it did.
+    /// Runs a write until its outcome is certain. When that of the commit got lost the body runs again: every body finds
+    /// what an earlier run of itself left and answers the same, without a second effect where others may have built on
+    /// the first (see [`operation`](crate::transaction::operation)). A session that is taken over twice is only
+    /// fenced twice: whoever took it meanwhile is told so, as by any later request. The second answer says whether it did.
     async fn settle<T, G>(&self, transaction: T, guard: G) -> Result<(Result<T::Output, Failure>, bool), IndexError>
     where
         T: Transaction<Error = Failure>,

@@ -8,6 +8,7 @@ use entrepot_core::{Digest, RepositoryName};
 use crate::index::Index;
 use crate::transaction::locate_blob::{FoundBlob, LocateBlob};
 use crate::transaction::mount_blob::MountBlob;
+use crate::transaction::operation::Operation;
 use crate::transaction::renew_lease::RenewLease;
 use crate::transaction::unlink_blob::UnlinkBlob;
 
@@ -35,7 +36,7 @@ impl BlobLinks for Index {
     }
 
     async fn unlink(&self, repository: &RepositoryName, digest: Digest) -> Result<(), IndexError> {
-        self.remove(UnlinkBlob { repository: repository.clone(), digest }, ()).await
+        self.write(UnlinkBlob { repository: repository.clone(), digest, operation: Operation::new() }, ()).await
     }
 }
 

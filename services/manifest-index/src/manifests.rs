@@ -12,6 +12,7 @@ use crate::transaction::get_manifest::{GetManifest, ManifestExists, ResolveTag};
 use crate::transaction::list_referrers::ListReferrers;
 use crate::transaction::list_repositories::ListRepositories;
 use crate::transaction::list_tags::ListTags;
+use crate::transaction::operation::Operation;
 use crate::transaction::put_manifest::PutManifest;
 
 /// What an entry takes beside the text in it.
@@ -55,20 +56,22 @@ impl ManifestIndex for Index {
     ) -> Result<(), IndexError> {
         let tags = distinct(tags);
         let mark = self.tags.mark(repository, Scope::Keys(tags.clone()));
-        self.write(PutManifest { repository: repository.clone(), manifest, tags }, mark).await
+        let operation = Operation::new();
+        self.write(PutManifest { repository: repository.clone(), manifest, tags, operation }, mark).await
     }
 
     async fn delete_manifest(&self, repository: &RepositoryName, reference: &Reference) -> Result<(), IndexError> {
+        let (repository, operation) = (repository.clone(), Operation::new());
         match reference {
             Reference::Tag(tag) => {
-                let mark = self.tags.mark(repository, Scope::Keys(vec![tag.clone()]));
-                self.remove(DeleteTag { repository: repository.clone(), tag: tag.clone() }, mark).await
+                let mark = self.tags.mark(&repository, Scope::Keys(vec![tag.clone()]));
+                self.write(DeleteTag { repository, tag: tag.clone(), operation }, mark).await
             }
             Reference::Digest(digest) => {
-                let manifests = self.manifests.mark(repository, Scope::Keys(vec![*digest]));
+                let manifests = self.manifests.mark(&repository, Scope::Keys(vec![*digest]));
                 // Which tags point to it is known only inside the transaction.
-                let tags = self.tags.mark(repository, Scope::Repository);
-                self.remove(DeleteManifest { repository: repository.clone(), digest: *digest }, (manifests, tags)).await
+                let tags = self.tags.mark(&repository, Scope::Repository);
+                self.write(DeleteManifest { repository, digest: *digest, operation }, (manifests, tags)).await
             }
         }
     }

@@ -17,6 +17,11 @@ pub const REVIEW_DELAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long a session that is over stays known: a completion whose answer got lost is repeated and answered the same.
 pub const SESSION_MEMORY: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// How long it is remembered that a write took effect.
+///
+/// One whose commit was not answered runs again within the time limits of a few statements.
+pub(crate) const OPERATION_MEMORY: Duration = Duration::from_secs(10 * 60);
+
 /// How long after its last change a completion counts as one that nobody finishes any more.
 ///
 /// The request may have died with its process. Longer than a client waits for an answer; a slow one that is still at

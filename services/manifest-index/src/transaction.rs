@@ -16,6 +16,7 @@ pub(crate) mod list_tags;
 pub(crate) mod locate_blob;
 pub(crate) mod mount_blob;
 pub(crate) mod open_upload;
+pub(crate) mod operation;
 mod orphan;
 pub(crate) mod put_manifest;
 mod references;

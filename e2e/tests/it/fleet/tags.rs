@@ -1,11 +1,12 @@
-//! Tags through three gateways at once, with kills: is there one order in which all answers are right?
+//! Tags through three gateways at once, with kills and connections cut at COMMIT: is there one order in which all answers
+//! are right?
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use entrepot_e2e::api::Api;
 use entrepot_e2e::image::{Blob, CONFIG, MANIFEST};
 use entrepot_e2e::linearizability::{Action, Operation, is_linearizable};
@@ -25,6 +26,8 @@ const CLIENTS: usize = 6;
 const LENGTH: u64 = 500;
 /// Histories at once, each of another tag.
 const TOGETHER: u64 = 2;
+/// Of a thousand COMMITs, so many lose their connection.
+const CUT: u32 = 50;
 
 /// A manifest that no other operation writes.
 fn manifest(config: &Blob, tag: &str, value: u64) -> Blob {
@@ -151,6 +154,9 @@ fn exercise(registry: &mut Registry) -> Result<String> {
     registry.api().push_blob(REPOSITORY, &config)?;
     let apis: Vec<Api> = registry.gateways().iter().map(|gateway| registry.api_of(gateway)).collect();
     let mut kills = 0;
+    if let Some(postgres) = &registry.engines().postgres {
+        postgres.relay().cut_commits(CUT);
+    }
     let (operations, doubtful) = thread::scope(|scope| {
         let histories = scope.spawn(|| histories(&apis, &config, count));
         while !histories.is_finished() {
@@ -162,8 +168,12 @@ fn exercise(registry: &mut Registry) -> Result<String> {
         }
         histories.join().unwrap()
     })?;
+    let cut = registry.engines().postgres.as_ref().map(|postgres| postgres.relay().commits_cut());
+    ensure!(cut != Some(0), "no connection was cut at COMMIT");
     Ok(format!(
-        "{count} histories, {operations} operations, {doubtful} in doubt, {kills} kills, all linearizable, {} s",
+        "{count} histories, {operations} operations, {doubtful} in doubt, {kills} kills, {} connections cut at COMMIT, \
+         all linearizable, {} s",
+        cut.unwrap_or_default(),
         started.elapsed().as_secs()
     ))
 }

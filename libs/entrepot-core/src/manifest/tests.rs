@@ -86,6 +86,19 @@ fn subject_and_artifact_type_are_read() {
     assert_eq!(manifest.references.len(), 2, "the subject is not a dependency");
 }
 
+/// Clients give it names of their own; only what no text column and no log takes is refused.
+#[test]
+fn an_artifact_type_is_a_text_without_control_characters() {
+    for name in ["sbom", "my type", "a/b; v=1", "naïve/✓", ""] {
+        let manifest = parse(&with(image(), "artifactType", json!(name))).unwrap();
+        assert_eq!(manifest.artifact_type.as_deref() == Some(name), !name.is_empty(), "{name:?}");
+    }
+    for name in ["\0", "a\0", "a/b\r\nX: y", "a\u{7f}", "\u{85}"] {
+        let refused = parse(&with(image(), "artifactType", json!(name)));
+        assert!(matches!(refused, Err(ManifestError::ArtifactType)), "{name:?}");
+    }
+}
+
 /// Encoders in Go write absent maps and lists as `null`.
 #[test]
 fn null_stands_for_absent() {

@@ -13,6 +13,7 @@ use sqlx::{
 use super::{
     Postgres,
     error::{self, Failed, Verdict},
+    pool::{Age, Pooled},
     value,
 };
 use crate::{Param, Row, SqlError, Tx, dialect::Expanded};
@@ -31,14 +32,16 @@ pub(super) enum Kind {
 pub(super) struct Body<'c> {
     engine: &'c Postgres,
     connection: &'c mut PgConnection,
+    age: Age,
     kind: &'c Kind,
     /// Set by the first failed statement, after which the server refuses all others.
     failure: Option<Verdict>,
 }
 
 impl<'c> Body<'c> {
-    pub(super) fn new(engine: &'c Postgres, connection: &'c mut PgConnection, kind: &'c Kind) -> Self {
-        Self { engine, connection, kind, failure: None }
+    pub(super) fn new(engine: &'c Postgres, pooled: &'c mut Pooled, kind: &'c Kind) -> Self {
+        let (connection, age) = pooled.connection();
+        Self { engine, connection, age, kind, failure: None }
     }
 
     /// What the first failed statement left behind, if one failed.
@@ -61,13 +64,11 @@ impl<'c> Body<'c> {
         run: impl FnOnce(&'a mut PgConnection, Prepared) -> BoxFuture<'a, Result<T, sqlx::Error>>,
     ) -> Result<T, Failed<SqlError>> {
         let prepared = self.prepare(sql, params).map_err(Failed::finally)?;
-        let Self { engine, connection, kind, .. } = self;
+        let Self { engine, connection, age, kind, .. } = self;
         #[cfg(feature = "testing")]
         engine.tampering.reach(sql).await;
-        match tokio::time::timeout(engine.answer_timeout, run(connection, prepared)).await {
-            Ok(outcome) => outcome.map_err(|error| error::statement(sql, error, kind)),
-            Err(_) => Err(error::no_answer(engine.answer_timeout)),
-        }
+        let outcome = engine.pool.answer(*age, engine.answer_timeout, run(connection, prepared)).await;
+        outcome.map_err(error::no_answer)?.map_err(|error| error::statement(sql, error, kind))
     }
 
     fn prepare(&self, sql: &'static str, params: &[Param<'_>]) -> Result<Prepared, SqlError> {

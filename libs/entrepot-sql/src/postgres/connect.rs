@@ -21,6 +21,33 @@ use crate::{Cause, SqlError};
 /// The oldest version whose behaviour is known to fit.
 const OLDEST: u32 = 15;
 
+/// How long a server may take to show that it is there, at most.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
+
+/// A connection, and where it leads.
+pub(super) struct Opened {
+    pub(super) connection: PgConnection,
+    pub(super) place: Place,
+}
+
+/// One end of a connection: a server, by its number among those configured, and its process for the session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    host: usize,
+    backend: i32,
+}
+
+/// What is found where a session should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sighting {
+    /// The session, or a server that does not tell.
+    Session,
+    /// A server without it: another one has its address now, or the connection was lost on the way.
+    Server,
+    /// Nobody.
+    Nothing,
+}
+
 /// Opens connections.
 pub(super) struct Connector {
     hosts: Vec<PgConnectOptions>,
@@ -37,16 +64,16 @@ impl Connector {
     }
 
     /// A connection to a server that takes writes: the one that did last, else the first of the others.
-    pub(super) async fn connect(&self) -> Result<PgConnection, SqlError> {
+    pub(super) async fn connect(&self) -> Result<Opened, SqlError> {
         let last = self.last.load(Ordering::Relaxed);
         let mut refusals = Vec::new();
         for offset in 0..self.hosts.len() {
             let position = (last + offset) % self.hosts.len();
             let options = &self.hosts[position];
             match tokio::time::timeout(self.timeout, self.open(options)).await {
-                Ok(Ok(connection)) => {
+                Ok(Ok((connection, backend))) => {
                     self.last.store(position, Ordering::Relaxed);
-                    return Ok(connection);
+                    return Ok(Opened { connection, place: Place { host: position, backend } });
                 }
                 Ok(Err(refusal)) => refusals.push((hosts::name(options), refusal)),
                 Err(_) => refusals.push((hosts::name(options), Refusal::Silent(self.timeout))),
@@ -55,7 +82,30 @@ impl Connector {
         Err(SqlError::Unavailable { source: Arc::new(NoServer(refusals)) })
     }
 
-    async fn open(&self, options: &PgConnectOptions) -> Result<PgConnection, Refusal> {
+    /// Looks on a new connection whether a session that owes an answer is still there.
+    pub(super) async fn look_for(&self, place: Place) -> Sighting {
+        let sql = format!("SELECT pid FROM pg_stat_activity WHERE pid = {}", place.backend);
+        let look = async {
+            let mut connection = self.hosts[place.host].connect().await?;
+            raw_sql(AssertSqlSafe(sql)).fetch_optional(&mut connection).await
+        };
+        match tokio::time::timeout(SIGN_OF_LIFE.min(self.timeout), look).await {
+            Ok(Ok(Some(_))) => Sighting::Session,
+            Ok(Ok(None)) => Sighting::Server,
+            // It speaks: all its connections are taken, say.
+            Ok(Err(sqlx::Error::Database(_))) => Sighting::Session,
+            Ok(Err(_)) | Err(_) => Sighting::Nothing,
+        }
+    }
+
+    /// Begins the next search at the servers after the one of `place`, which would only be waited for.
+    pub(super) fn avoid(&self, place: Place) {
+        let next = (place.host + 1) % self.hosts.len();
+        // Unless another was found meanwhile.
+        let _ = self.last.compare_exchange(place.host, next, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    async fn open(&self, options: &PgConnectOptions) -> Result<(PgConnection, i32), Refusal> {
         let refused = |error| Refusal::Error(error::cause(error));
         let mut connection = options.connect().await.map_err(refused)?;
         if let Some(version) = connection.server_version_num().map(|number| number / 10_000)
@@ -71,7 +121,8 @@ impl Connector {
         if row.try_get::<bool, _>("read_only").map_err(refused)? {
             return Err(Refusal::ReadOnly);
         }
-        Ok(connection)
+        let backend = row.try_get("backend").map_err(refused)?;
+        Ok((connection, backend))
     }
 }
 
@@ -85,7 +136,8 @@ fn settings(options: &PostgresOptions) -> String {
          SET idle_in_transaction_session_timeout = {statement};
          SET client_min_messages = warning;
          SET search_path = \"{schema}\";
-         SELECT pg_is_in_recovery() AS standby, current_setting('transaction_read_only') = 'on' AS read_only,
+         SELECT pg_is_in_recovery() AS standby, pg_backend_pid() AS backend,
+                current_setting('transaction_read_only') = 'on' AS read_only,
                 set_config('synchronous_commit', CASE WHEN current_setting('synchronous_commit') = 'remote_apply'
                                                       THEN 'remote_apply' ELSE 'on' END, false)",
         lock = statement / 2,

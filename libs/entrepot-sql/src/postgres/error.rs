@@ -1,8 +1,8 @@
 //! The only place that looks at SQLSTATE.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc};
 
-use super::body::Kind;
+use super::{body::Kind, pool::NoAnswer};
 use crate::{Cause, ConstraintKind, SqlError};
 
 /// What is left of a transaction that failed, and of its connection.
@@ -13,6 +13,8 @@ pub(super) enum Verdict {
     /// Nothing was committed, and the server is gone or takes no writes any more: another one may. All connections that
     /// were opened before are suspect.
     Lost,
+    /// Nobody knows what was committed, so this is not for us to try again; otherwise as `Lost`.
+    Doubtful,
     /// The connection cannot be used again, and another try would not help.
     Broken,
     /// The connection is good, and another try would not help.
@@ -102,24 +104,19 @@ pub(super) fn commit<E: From<SqlError>>(error: sqlx::Error) -> Failed<E> {
 }
 
 /// A commit whose answer never came.
-pub(super) fn commit_without_answer<E: From<SqlError>>() -> Failed<E> {
-    in_doubt(Arc::new(NoAnswer))
+pub(super) fn commit_without_answer<E: From<SqlError>>(silence: NoAnswer) -> Failed<E> {
+    in_doubt(Arc::new(silence))
 }
 
 fn in_doubt<E: From<SqlError>>(source: Cause) -> Failed<E> {
     // Not to be repeated here: the caller has to find out first.
-    Failed { error: SqlError::InDoubt { source }.into(), verdict: Verdict::Broken }
+    Failed { error: SqlError::InDoubt { source }.into(), verdict: Verdict::Doubtful }
 }
 
-/// A statement whose answer did not come in `time`, which is longer than the server allows it.
-pub(super) fn no_answer(time: Duration) -> Failed<SqlError> {
-    tracing::warn!(timeout = ?time, "the database server does not answer");
-    Failed { error: SqlError::Unavailable { source: Arc::new(NoAnswer) }, verdict: Verdict::Lost }
+/// A statement whose answer never came.
+pub(super) fn no_answer(silence: NoAnswer) -> Failed<SqlError> {
+    Failed { error: SqlError::Unavailable { source: Arc::new(silence) }, verdict: Verdict::Lost }
 }
-
-#[derive(Debug, thiserror::Error)]
-#[error("the database server did not answer in time")]
-struct NoAnswer;
 
 fn state(error: &sqlx::Error) -> Option<String> {
     error.as_database_error()?.code().map(Cow::into_owned)

@@ -14,11 +14,14 @@ use std::{
 use rand::RngExt;
 use sqlx::{Connection, postgres::PgConnection};
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::Instant,
 };
 
-use super::{PostgresOptions, connect::Connector};
+use super::{
+    PostgresOptions,
+    connect::{Connector, Opened, Place, Sighting},
+};
 use crate::SqlError;
 
 /// Idle for longer, a connection is closed: a pool that was busy once does not hold the server's memory for ever.
@@ -26,6 +29,9 @@ const IDLE: Duration = Duration::from_secs(300);
 
 /// Older than this, a connection is closed when it is given back, so that memory, plans and addresses are renewed.
 const LIFETIME: Duration = Duration::from_secs(1800);
+
+/// Owing an answer for so long, a server is looked for; again whenever as much time has passed.
+const SUSPICION: Duration = Duration::from_secs(1);
 
 /// The longest pause between two searches for a server.
 const SEARCH_PAUSE: Duration = Duration::from_millis(250);
@@ -39,6 +45,10 @@ pub(super) struct Pool {
     idle: Mutex<Vec<Idle>>,
     /// Counts the times a server was lost. Connections from before are not used again.
     generation: AtomicU64,
+    /// Connections of generations before this lead to a server that is silent: what waits there waits in vain.
+    silent: watch::Sender<u64>,
+    /// Whoever holds this looks whether a server is there.
+    looking: tokio::sync::Mutex<()>,
 }
 
 struct Idle {
@@ -47,10 +57,12 @@ struct Idle {
     since: Instant,
 }
 
+/// When a connection was opened, and where it leads.
 #[derive(Clone, Copy)]
-struct Age {
+pub(super) struct Age {
     opened: Instant,
     generation: u64,
+    place: Place,
 }
 
 impl Pool {
@@ -62,6 +74,8 @@ impl Pool {
             permits: Arc::new(Semaphore::new(usize::try_from(options.max_connections).unwrap_or(usize::MAX))),
             idle: Mutex::default(),
             generation: AtomicU64::new(0),
+            silent: watch::Sender::new(0),
+            looking: tokio::sync::Mutex::default(),
         }
     }
 
@@ -77,6 +91,11 @@ impl Pool {
         Ok(Pooled { connection, age, pool: Arc::clone(self), _permit: permit })
     }
 
+    /// A connection that does not count and is not kept.
+    pub(super) async fn connect_apart(&self) -> Result<PgConnection, SqlError> {
+        Ok(self.connector.connect().await?.connection)
+    }
+
     /// Looks for a server until there is one or the time is over: in a failover there is none for some seconds.
     async fn connect(&self, deadline: Instant) -> Result<(PgConnection, Age), SqlError> {
         let mut last = None;
@@ -84,7 +103,9 @@ impl Pool {
             // Noted before: a server lost meanwhile may be the one found.
             let generation = self.generation.load(Ordering::Acquire);
             let refused = match tokio::time::timeout_at(deadline, self.connector.connect()).await {
-                Ok(Ok(connection)) => return Ok((connection, Age { opened: Instant::now(), generation })),
+                Ok(Ok(Opened { connection, place })) => {
+                    return Ok((connection, Age { opened: Instant::now(), generation, place }));
+                }
                 Ok(Err(refused)) => refused,
                 Err(_) => return Err(last.unwrap_or_else(busy)),
             };
@@ -109,6 +130,65 @@ impl Pool {
 
     fn is_fresh(&self, age: &Age) -> bool {
         age.generation == self.generation.load(Ordering::Acquire) && age.opened.elapsed() < LIFETIME
+    }
+
+    /// Waits for what a server owes on a connection of this age, for `limit` at most, and not for a server that is gone.
+    ///
+    /// A host that loses its power or its network says nothing, not even that the connection is over. So a server that
+    /// owes an answer for a while is looked for on a new connection; when there is none, nobody waits for it any more.
+    pub(super) async fn answer<T>(
+        &self,
+        age: Age,
+        limit: Duration,
+        answer: impl Future<Output = T>,
+    ) -> Result<T, NoAnswer> {
+        let given_up = async {
+            let looks = async {
+                loop {
+                    tokio::time::sleep(SUSPICION).await;
+                    if !Box::pin(self.is_there(age)).await {
+                        return;
+                    }
+                }
+            };
+            let mut silent = self.silent.subscribe();
+            tokio::select! {
+                _ = tokio::time::timeout(limit, looks) => {}
+                _ = silent.wait_for(|silent| age.generation < *silent) => {}
+            }
+        };
+        tokio::select! {
+            biased;
+            answer = answer => Ok(answer),
+            () = given_up => {
+                tracing::warn!("the database server does not answer");
+                Err(NoAnswer)
+            }
+        }
+    }
+
+    /// Whether the session of a connection is still where it was. One caller looks at a time; what it finds counts for all.
+    async fn is_there(&self, age: Age) -> bool {
+        let _turn = self.looking.lock().await;
+        if age.generation < *self.silent.borrow() {
+            return false;
+        }
+        let found = self.connector.look_for(age.place).await;
+        if found == Sighting::Nothing {
+            self.connector.avoid(age.place);
+            self.renounce(age);
+            self.silent.send_modify(|silent| *silent = (*silent).max(age.generation + 1));
+        }
+        found == Sighting::Session
+    }
+
+    /// Never again uses a connection that was open when the one of this age was.
+    fn renounce(&self, age: Age) {
+        let next = age.generation + 1;
+        // Of several that find out, one counts.
+        if self.generation.compare_exchange(age.generation, next, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+            self.idle().clear();
+        }
     }
 
     /// Lets running transactions finish and refuses new ones.
@@ -142,8 +222,8 @@ pub(super) struct Pooled {
 }
 
 impl Pooled {
-    pub(super) fn connection(&mut self) -> &mut PgConnection {
-        &mut self.connection
+    pub(super) fn connection(&mut self) -> (&mut PgConnection, Age) {
+        (&mut self.connection, self.age)
     }
 
     /// Lets others use the connection. Only for one without an open transaction or an answer under way.
@@ -161,14 +241,14 @@ impl Pooled {
     /// Closes this connection and, as they are used or given back, all others that were open when it was: their server is
     /// gone or takes no writes.
     pub(super) fn discard_all(self) {
-        let Self { age, pool, .. } = self;
-        let next = age.generation + 1;
-        // Of several that find out, one counts.
-        if pool.generation.compare_exchange(age.generation, next, Ordering::AcqRel, Ordering::Acquire).is_ok() {
-            pool.idle().clear();
-        }
+        self.pool.renounce(self.age);
     }
 }
+
+/// What a server owed and did not give.
+#[derive(Debug, thiserror::Error)]
+#[error("the database server did not answer in time")]
+pub(super) struct NoAnswer;
 
 fn busy() -> SqlError {
     SqlError::Unavailable { source: Arc::new(Busy) }

@@ -3,7 +3,10 @@
 mod explore;
 
 use std::{
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -14,7 +17,7 @@ use tokio::sync::Notify;
 pub use explore::{Arena, Case, Verdict, Verify};
 
 use super::{Postgres, PostgresOptions, error};
-use crate::{Database, Row, SqlError, Transaction, Tx, database::Engine, dialect::Dialect, params};
+use crate::{Database, Row, SqlError, Transaction, Tx, database::Engine, dialect::Expanded, params};
 
 /// The variable that names the server: a URL whose user may make schemas and look at all sessions.
 const SERVER: &str = "ENTREPOT_TEST_POSTGRES";
@@ -98,10 +101,12 @@ fn unavailable(error: sqlx::Error) -> SqlError {
 /// What is done to the transactions of one handle.
 #[derive(Clone, Default)]
 pub struct Tampering {
-    /// Statements that hold one of these lose their locks.
-    pub without_locks: Vec<&'static str>,
+    /// Guards that are taken away.
+    pub flaws: Vec<Flaw>,
     /// Where the transactions stop and wait.
     pub pauses: Option<Pauses>,
+    /// Commits whose answer gets lost.
+    pub lost_answers: LostAnswers,
 }
 
 impl Tampering {
@@ -109,6 +114,30 @@ impl Tampering {
         if let Some(pauses) = &self.pauses {
             pauses.reach(sql).await;
         }
+    }
+}
+
+/// A guard that statements do without.
+#[derive(Clone, Copy, Debug)]
+pub enum Flaw {
+    /// Statements that hold this part of a text take no locks.
+    Unlocked(&'static str),
+    /// Statements that hold the first text have the second in its place.
+    Replaced(&'static str, &'static str),
+}
+
+/// How many of the next commits are made and then not answered.
+#[derive(Clone, Default)]
+pub struct LostAnswers(Arc<AtomicUsize>);
+
+impl LostAnswers {
+    /// Loses the answers of so many commits from now on.
+    pub fn lose(&self, commits: usize) {
+        self.0.store(commits, Ordering::SeqCst);
+    }
+
+    pub(super) fn take(&self) -> bool {
+        self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
     }
 }
 
@@ -126,26 +155,43 @@ struct Stop {
 struct State {
     /// How many statements, the commit being one of them, are let through before all wait.
     allowed: Option<usize>,
+    /// Statements that wait: those that hold this.
+    at: Option<&'static str>,
     reached: Vec<&'static str>,
+}
+
+impl State {
+    /// Whether a statement waits, being the one of this number.
+    fn holds(&self, place: usize, sql: &str) -> bool {
+        self.allowed.is_some_and(|allowed| place > allowed) || self.at.is_some_and(|part| sql.contains(part))
+    }
 }
 
 impl Pauses {
     /// Begins again: `allowed` statements are let through, or all, and the count starts from none.
     pub fn begin(&self, allowed: Option<usize>) {
-        *self.state() = State { allowed, reached: Vec::new() };
+        *self.state() = State { allowed, ..State::default() };
+        self.0.changed.notify_waiters();
+    }
+
+    /// Begins again: everything is let through until a statement that holds this part of its text.
+    pub fn begin_until(&self, part: &'static str) {
+        *self.state() = State { at: Some(part), ..State::default() };
         self.0.changed.notify_waiters();
     }
 
     /// Lets everything through, what waits now included.
     pub fn release(&self) {
-        self.state().allowed = None;
+        let mut state = self.state();
+        (state.allowed, state.at) = (None, None);
+        drop(state);
         self.0.changed.notify_waiters();
     }
 
     /// Whether a transaction waits.
     pub fn is_holding(&self) -> bool {
         let state = self.state();
-        state.allowed.is_some_and(|allowed| state.reached.len() > allowed)
+        state.reached.iter().enumerate().any(|(before, sql)| state.holds(before + 1, sql))
     }
 
     /// The statements reached so far, the commit being `COMMIT`.
@@ -162,7 +208,7 @@ impl Pauses {
         loop {
             // Made before looking, so that no change is missed between.
             let changed = self.0.changed.notified();
-            if self.state().allowed.is_none_or(|allowed| place <= allowed) {
+            if !self.state().holds(place, sql) {
                 return;
             }
             changed.await;
@@ -174,14 +220,31 @@ impl Pauses {
     }
 }
 
+impl PostgresOptions {
+    /// The same schema on the servers of `other`.
+    #[must_use]
+    pub fn at(mut self, other: &Self) -> Self {
+        self.hosts = other.hosts.iter().map(|host| host.clone().application_name(&self.schema)).collect();
+        self
+    }
+}
+
 impl Postgres {
     pub(crate) fn shift_clock(&self, milliseconds: i64) {
         self.clock_shift.fetch_add(milliseconds, Ordering::Relaxed);
     }
 
-    pub(super) fn dialect_of(&self, sql: &str) -> Dialect {
-        let unlocked = self.tampering.without_locks.iter().any(|part| sql.contains(part));
-        if unlocked { Dialect { share: None, update: None, ..self.dialect } } else { self.dialect }
+    /// Expands a statement without the guards that it is to do without.
+    pub(super) fn expand_flawed(&self, sql: &str) -> Result<Expanded, String> {
+        let (mut dialect, mut text) = (self.dialect, sql.to_owned());
+        for flaw in &self.tampering.flaws {
+            match flaw {
+                Flaw::Unlocked(part) if sql.contains(part) => (dialect.share, dialect.update) = (None, None),
+                Flaw::Unlocked(_) => {}
+                Flaw::Replaced(part, other) => text = text.replace(part, other),
+            }
+        }
+        dialect.expand(&text)
     }
 }
 

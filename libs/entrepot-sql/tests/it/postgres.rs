@@ -2,12 +2,13 @@
 
 mod connections;
 mod schema;
+mod silence;
 
 use std::time::Duration;
 
 use entrepot_sql::{
     Database, SqlError, params,
-    testing::{Arena, Case, Pauses, Tampering},
+    testing::{Arena, Case, Flaw, Pauses, Tampering},
 };
 use futures_util::{FutureExt, future::join_all};
 use tokio::time::Instant;
@@ -136,8 +137,8 @@ async fn processes_that_change_one_row_lose_nothing() {
 #[tokio::test]
 async fn a_lost_update_is_found_where_the_lock_is_missing() {
     let base = database().await;
-    for (without_locks, found) in [(&[][..], false), (&["SELECT size FROM item"][..], true)] {
-        let arena = Arena::new(&base, without_locks);
+    for (flaws, found) in [(&[][..], false), (&[Flaw::Unlocked("SELECT size FROM item")][..], true)] {
+        let arena = Arena::new(&base, flaws);
         let wrong = arena
             .explore(async |round| {
                 let reset = work(|tx| {

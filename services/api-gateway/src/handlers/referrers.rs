@@ -20,7 +20,7 @@ pub(crate) async fn list(
     subject: Digest,
 ) -> Result<Response<Body>, ApiError> {
     call.authorize(repository, Action::Pull).await?;
-    let filter = call.query.get("artifactType").filter(|filter| !filter.is_empty());
+    let filter = call.query.text("artifactType")?;
     let asked = call.query.page()?;
     let page = Page::new(asked.after, Some(u64::from(asked.limit).clamp(1, PAGE)));
     let limit = page.limit.to_string();

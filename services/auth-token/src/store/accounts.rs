@@ -86,17 +86,19 @@ impl Transaction for RemoveAccount {
     type Error = SqlError;
 
     async fn run(&self, tx: &mut dyn Tx) -> Result<bool, SqlError> {
+        // First: whoever gives it a right at the moment holds it, and what was given meanwhile is found below.
+        let removed = tx.execute("DELETE FROM auth_account WHERE name = $1", params![self.0.as_str()]).await?;
+        if removed == 0 {
+            return Ok(false);
+        }
         let principals = [AccountKind::User, AccountKind::Robot].map(|kind| kind.principal(&self.0));
         for principal in &principals {
             tx.execute("DELETE FROM auth_grant WHERE subject = $1", params![&principal.to_string()]).await?;
         }
-        let removed = tx.execute("DELETE FROM auth_account WHERE name = $1", params![self.0.as_str()]).await?;
-        if removed == 1 {
-            for principal in &principals {
-                changes::record(tx, principal).await?;
-            }
+        for principal in &principals {
+            changes::record(tx, principal).await?;
         }
-        Ok(removed == 1)
+        Ok(true)
     }
 }
 

@@ -5,6 +5,7 @@ use entrepot_core::{Action, Actions, Principal};
 use entrepot_sql::{Row, SqlError, Transaction, Tx, list, params};
 
 use super::changes;
+use crate::account::AccountKind;
 use crate::pattern::Pattern;
 
 /// A standing right.
@@ -62,23 +63,26 @@ impl Transaction for FindPullable {
     }
 }
 
-/// Gives a right, in place of what was given for the same pattern before.
+/// Gives a right, in place of what was given for the same pattern before; answers whether there is who is to have it.
 pub(crate) struct AddGrant(pub(crate) Grant);
 
 #[async_trait]
 impl Transaction for AddGrant {
-    type Output = ();
+    type Output = bool;
     type Error = SqlError;
 
-    async fn run(&self, tx: &mut dyn Tx) -> Result<(), SqlError> {
+    async fn run(&self, tx: &mut dyn Tx) -> Result<bool, SqlError> {
         let Grant { subject, pattern, actions } = &self.0;
+        if !is_there(tx, subject).await? {
+            return Ok(false);
+        }
         let sql = "SELECT actions FROM auth_grant WHERE subject = $1 AND pattern = $2 {update}";
         let before = tx.query_opt(sql, params![&subject.to_string(), pattern.as_str()]).await?;
         if let Some(before) = before
             && self::actions(&before)? == *actions
         {
             // Given again by somebody who makes sure of it: nobody needs another token.
-            return Ok(());
+            return Ok(true);
         }
         tx.execute(
             "INSERT INTO auth_grant (subject, pattern, actions) VALUES ($1, $2, $3)
@@ -86,8 +90,21 @@ impl Transaction for AddGrant {
             params![&subject.to_string(), pattern.as_str(), &actions.to_string()],
         )
         .await?;
-        changes::record(tx, subject).await
+        changes::record(tx, subject).await?;
+        Ok(true)
     }
+}
+
+/// Holds the account behind a subject: its removal either is seen here or finds the grant and takes it along. A later
+/// account of that name must not begin with it.
+async fn is_there(tx: &mut dyn Tx, subject: &Principal) -> Result<bool, SqlError> {
+    let (kind, name) = match subject {
+        Principal::Anonymous => return Ok(true),
+        Principal::User(name) => (AccountKind::User, name),
+        Principal::Robot(name) => (AccountKind::Robot, name),
+    };
+    let sql = "SELECT 1 FROM auth_account WHERE name = $1 AND kind = $2 {share}";
+    Ok(tx.query_opt(sql, params![name, kind.as_str()]).await?.is_some())
 }
 
 /// Takes a right away; answers whether it had been given.

@@ -83,6 +83,89 @@ async fn accounts_are_added_listed_and_removed() {
     assert!(matches!(admin.remove("ci").await, Err(AdminError::NoAccount(_))));
 }
 
+/// A grant given while its account is removed goes with it, or is refused: a later account of that name has nothing.
+#[cfg(feature = "postgres-tests")]
+#[tokio::test]
+async fn a_grant_does_not_outlive_its_account() {
+    use auth_token::Admin;
+    use entrepot_sql::testing::{Arena, Case, Flaw};
+    use futures_util::FutureExt;
+
+    let unlocked = [Flaw::Unlocked("SELECT 1 FROM auth_account WHERE name = $1 AND kind")];
+    for (flaws, sound) in [(&[][..], true), (&unlocked[..], false)] {
+        let registry = Registry::managed().await;
+        let arena = Arena::new(&registry.database, flaws);
+        let (first, second) =
+            (Admin::open(arena.first.clone()).await.unwrap(), Admin::open(arena.second.clone()).await.unwrap());
+        let wrong = arena
+            .explore(async |round| {
+                let name = format!("robot{round}");
+                registry.admin.add_robot(&name).await.unwrap();
+                let (grants, removes, watches) = (first.clone(), second.clone(), registry.admin.clone());
+                let (granted, removed) = (name.clone(), name.clone());
+                Case {
+                    first: async move { grants.grant(&granted, "team/*", "pull").await }.boxed(),
+                    second: async move { removes.remove(&removed).await }.boxed(),
+                    verify: Box::new(move |granted, removed| {
+                        async move {
+                            removed.map_err(|error| error.to_string())?;
+                            if let Err(error) = granted
+                                && !matches!(error, AdminError::NoAccount(_))
+                            {
+                                return Err(error.to_string());
+                            }
+                            let left = watches.grants().await.map_err(|error| error.to_string())?;
+                            if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
+                        }
+                        .boxed()
+                    }),
+                }
+            })
+            .await;
+        assert_eq!(wrong.is_none(), sound, "{wrong:?}");
+    }
+}
+
+/// The removal of an account that is not there takes nothing from one that is added meanwhile.
+#[cfg(feature = "postgres-tests")]
+#[tokio::test]
+async fn a_removal_in_vain_leaves_a_new_account_its_grants() {
+    use auth_token::Admin;
+    use entrepot_sql::testing::{Arena, Case};
+    use futures_util::FutureExt;
+
+    let registry = Registry::managed().await;
+    let arena = Arena::new(&registry.database, &[]);
+    let (first, second) =
+        (Admin::open(arena.first.clone()).await.unwrap(), Admin::open(arena.second.clone()).await.unwrap());
+    let wrong = arena
+        .explore(async |round| {
+            let name = format!("robot{round}");
+            let (removes, adds, watches) = (first.clone(), second.clone(), registry.admin.clone());
+            let (removed, added) = (name.clone(), name.clone());
+            Case {
+                first: async move { removes.remove(&removed).await }.boxed(),
+                second: async move {
+                    adds.add_robot(&added).await?;
+                    adds.grant(&added, "team/*", "pull").await
+                }
+                .boxed(),
+                verify: Box::new(move |_, _| {
+                    async move {
+                        let accounts = watches.accounts().await.map_err(|error| error.to_string())?;
+                        let there = accounts.iter().any(|account| account.name.as_str() == name);
+                        let grants = watches.grants().await.map_err(|error| error.to_string())?;
+                        let granted = grants.iter().any(|grant| grant.subject.to_string() == format!("robot:{name}"));
+                        if there == granted { Ok(()) } else { Err(format!("account {there}, grant {granted}")) }
+                    }
+                    .boxed()
+                }),
+            }
+        })
+        .await;
+    assert_eq!(wrong, None);
+}
+
 #[tokio::test]
 async fn wrong_names_and_passwords_are_refused() {
     let registry = Registry::managed().await;

@@ -44,13 +44,14 @@ async fn a_new_key_is_published_before_it_signs_and_the_old_one_after() {
 #[tokio::test]
 async fn replicas_that_meet_make_one_key() {
     use entrepot_sql::Database;
-    use entrepot_sql::testing::{Arena, Case};
+    use entrepot_sql::testing::{Arena, Case, Flaw};
     use futures_util::FutureExt;
 
-    for (without_locks, agreed) in [(&[][..], true), (&["SELECT id FROM auth_signing_turn"][..], false)] {
+    let unlocked = [Flaw::Unlocked("SELECT id FROM auth_signing_turn")];
+    for (flaws, agreed) in [(&[][..], true), (&unlocked[..], false)] {
         let database = Database::temporary().await.unwrap();
         Registry::open(database.clone(), Mode::Managed).await;
-        let arena = Arena::new(&database, without_locks);
+        let arena = Arena::new(&database, flaws);
         let wrong = arena
             .explore(async |_| {
                 // Older than any key stays.

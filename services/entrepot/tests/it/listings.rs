@@ -5,7 +5,13 @@ use serde_json::json;
 
 use crate::support::{both, push_image, push_manifest};
 
-both!(open: p39_tags_page_by_page, p39_any_n_is_answered, p39_unknown_repository, catalog_page_by_page);
+both!(open:
+    p39_tags_page_by_page,
+    p39_any_n_is_answered,
+    p39_unknown_repository,
+    catalog_page_by_page,
+    a_text_with_nul_is_refused,
+);
 
 /// Follows `Link` from `first`; gives what each page had under `member`.
 fn walk(registry: &TestRegistry, first: &str, member: &str) -> Vec<Vec<String>> {
@@ -55,6 +61,23 @@ fn p39_any_n_is_answered(registry: TestRegistry) {
     for n in ["-1", "ten", "1.5", "%00"] {
         registry.get(&format!("/v2/app/tags/list?n={n}")).error(400, "UNSUPPORTED");
     }
+}
+
+fn a_text_with_nul_is_refused(registry: TestRegistry) {
+    let digest = push_image(&registry, "app", "v1", "image").digest;
+    for target in [
+        "/v2/app/tags/list?last=%00",
+        "/v2/app/tags/list?last=a%00b",
+        "/v2/_catalog?last=%00",
+        &format!("/v2/app/referrers/{digest}?last=%00"),
+        &format!("/v2/app/referrers/{digest}?artifactType=%00"),
+    ] {
+        let answer = registry.get(target);
+        answer.error(400, "UNSUPPORTED");
+        assert!(answer.json()["errors"][0]["message"].as_str().unwrap().contains("without NUL"), "{target}");
+    }
+    // Other control characters are only never found.
+    assert_eq!(registry.get("/v2/app/tags/list?last=%01").expect(200).json()["tags"], json!(["v1"]));
 }
 
 fn p39_unknown_repository(registry: TestRegistry) {

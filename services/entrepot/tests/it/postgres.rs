@@ -1,10 +1,14 @@
 //! The whole registry, and the command line, on PostgreSQL.
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use entrepot::testing::{TestRegistry, Topology};
 use entrepot_sql::testing::Scratch;
+use entrepot_testkit::proxy::{Mode, Proxy};
 
 use crate::support::push_image;
 
@@ -13,12 +17,16 @@ fn scratch() -> Scratch {
     runtime.block_on(Scratch::make()).unwrap()
 }
 
-fn entrepot(database: &Scratch, folder: &Path, arguments: &[&str]) -> Output {
+fn command(url: &str, folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_entrepot"));
-    command.args(arguments).current_dir(folder).env("ENTREPOT__DATABASE__URL", database.url());
+    command.args(arguments).current_dir(folder).env("ENTREPOT__DATABASE__URL", url);
     command.env("ENTREPOT__INTERNAL__SECRET", "0123456789012345678901234567890123456789");
     command.env("ENTREPOT__INTERNAL__LISTEN", "127.0.0.1:0").env("ENTREPOT__ADMIN__LISTEN", "127.0.0.1:0");
-    command.output().unwrap()
+    command
+}
+
+fn entrepot(database: &Scratch, folder: &Path, arguments: &[&str]) -> Output {
+    command(&database.url(), folder, arguments).output().unwrap()
 }
 
 fn said(output: &Output) -> String {
@@ -34,17 +42,48 @@ fn a_service_asks_for_migrate_and_migrate_says_what_it_did() {
     assert!(!early.status.success() && said(&early).contains("entrepot migrate"), "{}", said(&early));
     let first = entrepot(&database, folder.path(), &["migrate"]);
     assert!(first.status.success(), "{}", said(&first));
-    for line in ["registry: applied 1, registry", "registry: version 1, up to date now", "auth: applied 1, accounts"] {
+    for line in ["registry: applied 1, registry", "registry: version 2, up to date now", "auth: applied 1, accounts"] {
         assert!(said(&first).contains(line), "{}", said(&first));
     }
     let again = said(&entrepot(&database, folder.path(), &["migrate"]));
-    assert!(!again.contains("applied") && again.contains("registry: version 1, was up to date"), "{again}");
+    assert!(!again.contains("applied") && again.contains("registry: version 2, was up to date"), "{again}");
     let added = entrepot(&database, folder.path(), &["robot", "add", "ci"]);
     assert!(added.status.success(), "{}", said(&added));
     assert_eq!(said(&entrepot(&database, folder.path(), &["robot", "list"])).trim(), "ci");
     let granted = entrepot(&database, folder.path(), &["grant", "add", "ci", "team/*", "pull"]);
     assert!(granted.status.success(), "{}", said(&granted));
     assert!(std::fs::read_dir(folder.path()).unwrap().next().is_none(), "nothing is kept on this machine's disk");
+}
+
+/// What it says stands in `/readyz` and in the answers to health checks too.
+#[test]
+fn a_service_says_when_it_has_no_database_and_when_it_has_one_again() {
+    let (database, folder) = (scratch(), tempfile::tempdir().unwrap());
+    assert!(entrepot(&database, folder.path(), &["migrate"]).status.success());
+    let url = database.url();
+    let (before, rest) = url.split_at(url.find('@').unwrap() + 1);
+    let (server, after) = rest.split_at(rest.find('/').unwrap());
+    for service in ["manifest-index", "auth-token"] {
+        let proxy = Proxy::start(server.parse().unwrap());
+        let url = format!("{before}{}{after}", proxy.address());
+        let mut running = command(&url, folder.path(), &[service]);
+        let mut running = running.env("ENTREPOT__AUTH__MODE", "open").stderr(Stdio::piped()).spawn().unwrap();
+        let log = BufReader::new(running.stderr.take().unwrap());
+        let (tell, told) = mpsc::channel();
+        std::thread::spawn(move || log.lines().map_while(Result::ok).try_for_each(|line| tell.send(line)));
+        let says = |what: &str| {
+            while !told.recv_timeout(Duration::from_secs(20)).unwrap().contains(what) {}
+        };
+        says("ready");
+        for gone in [Mode::Refuse, Mode::Stall] {
+            proxy.set(gone);
+            says("the database cannot be used");
+            proxy.set(Mode::Pass);
+            says("the database can be used again");
+        }
+        running.kill().unwrap();
+        running.wait().unwrap();
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ both!(open:
     p17_put_names_the_subject,
     p18_empty_is_an_answer,
     p18_filter_by_artifact_type,
+    a_type_with_control_characters_is_refused,
     entries_carry_what_clients_choose_by,
     page_by_page,
     the_subject_may_come_later,
@@ -55,6 +56,16 @@ fn p18_empty_is_an_answer(registry: TestRegistry) {
         assert!(list(&registry, &format!("/v2/{repository}/referrers/{digest}")).is_empty());
     }
     registry.get("/v2/app/referrers/latest").error(400, "DIGEST_INVALID");
+}
+
+fn a_type_with_control_characters_is_refused(registry: TestRegistry) {
+    let config = content("{}");
+    push_blob(&registry, "app", &config);
+    let manifest = ManifestBuilder::image(&config, &[]).artifact_type("x/y").build();
+    let hostile = String::from_utf8(manifest.payload.to_vec()).unwrap().replace("x/y", "x\\u0000");
+    let push = registry.call("PUT", "/v2/app/manifests/v1").header("content-type", MediaType::OCI_MANIFEST);
+    push.body(hostile).send().error(400, "MANIFEST_INVALID");
+    registry.get("/v2/app/manifests/v1").error(404, "MANIFEST_UNKNOWN");
 }
 
 fn p18_filter_by_artifact_type(registry: TestRegistry) {

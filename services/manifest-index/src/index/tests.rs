@@ -4,15 +4,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use entrepot_core::ports::uploads::{Finish, UploadIndex};
-use entrepot_core::{Algorithm, Principal, UploadId};
+use entrepot_core::ports::{BlobLinks, ManifestIndex};
+use entrepot_core::{Algorithm, Manifest, Principal, Reference, UploadId};
 use entrepot_testkit::builders::{ManifestBuilder, content};
-use entrepot_testkit::contract::{repository, tag};
+use entrepot_testkit::contract::{by_tag, repository, tag};
 
 use super::*;
+use crate::transaction::delete_manifest::DeleteManifest;
+use crate::transaction::delete_tag::DeleteTag;
 use crate::transaction::finish_upload::FinishUpload;
 use crate::transaction::mount_blob::MountBlob;
+use crate::transaction::operation::Operation;
 use crate::transaction::put_manifest::PutManifest;
 use crate::transaction::save_upload::SaveUpload;
+use crate::transaction::unlink_blob::UnlinkBlob;
 
 async fn index() -> Index {
     Index::open(Database::temporary().await.unwrap(), Options::default()).await.unwrap()
@@ -78,7 +83,7 @@ async fn every_body_that_adds_may_run_again_after_its_commit() {
     let duplicate = Arc::new(duplicate);
     let mount = Arc::new(MountBlob { repository: other.clone(), from: Some(mine.clone()), digest: config.digest });
     let manifest = ManifestBuilder::image(&config, &[]).build();
-    let put = Arc::new(PutManifest { repository: mine, manifest, tags: vec![tag("v1")] });
+    let put = Arc::new(push(&mine, &manifest));
     for _ in 0..2 {
         index.database.write(Shared(Arc::clone(&save))).await.unwrap().unwrap();
         index.database.write(Shared(Arc::clone(&finish))).await.unwrap().unwrap();
@@ -91,6 +96,106 @@ async fn every_body_that_adds_may_run_again_after_its_commit() {
                        (SELECT count(*) FROM tag_history) AS changes",
     );
     assert_eq!(index.database.read(count).await.unwrap(), [1, 1, 1]);
+}
+
+fn push(repository: &RepositoryName, manifest: &Manifest) -> PutManifest {
+    PutManifest {
+        repository: repository.clone(),
+        manifest: manifest.clone(),
+        tags: vec![tag("v1")],
+        operation: Operation::new(),
+    }
+}
+
+/// Runs a body, then what somebody else does, then the body again, as after a commit whose answer got lost.
+async fn doubt<T: Transaction<Output = (), Error = Failure>>(
+    index: &Index,
+    body: T,
+    between: impl Future<Output = ()>,
+) {
+    let body = Arc::new(body);
+    index.database.write(Shared(Arc::clone(&body))).await.unwrap();
+    between.await;
+    index.database.write(Shared(body)).await.unwrap();
+}
+
+/// The other half: what others did between its runs stands.
+#[tokio::test]
+async fn a_body_that_runs_again_after_its_commit_takes_no_effect_again() {
+    let index = Index::open(Database::temporary().await.unwrap(), Options::UNCACHED).await.unwrap();
+    let repository = repository("team/app");
+    let config = content("config");
+    let complete = async || {
+        let (_, finish) = finalizing(&index, &repository, config.digest).await;
+        index.database.write(Shared(Arc::new(finish))).await.unwrap().unwrap();
+    };
+    complete().await;
+    let [one, two] = ["one", "two"].map(|name| ManifestBuilder::image(&config, &[]).annotation("name", name).build());
+    let put = async |manifest: &Manifest| index.write(push(&repository, manifest), ()).await.unwrap();
+    let tagged = async || index.resolve(&repository, &by_tag("v1")).await.ok();
+
+    doubt(&index, push(&repository, &one), put(&two)).await;
+    assert_eq!(tagged().await, Some(two.digest), "a push moved the tag back");
+
+    let delete_tag = DeleteTag { repository: repository.clone(), tag: tag("v1"), operation: Operation::new() };
+    doubt(&index, delete_tag, put(&one)).await;
+    assert_eq!(tagged().await, Some(one.digest), "a deletion took what was pushed after it");
+
+    let delete_manifest =
+        DeleteManifest { repository: repository.clone(), digest: one.digest, operation: Operation::new() };
+    doubt(&index, delete_manifest, put(&one)).await;
+    assert_eq!(tagged().await, Some(one.digest), "a deletion took what was pushed after it");
+
+    for manifest in [&one, &two] {
+        index.delete_manifest(&repository, &Reference::Digest(manifest.digest)).await.unwrap();
+    }
+    let unlink = UnlinkBlob { repository: repository.clone(), digest: config.digest, operation: Operation::new() };
+    doubt(&index, unlink, complete()).await;
+    index.locate(&repository, config.digest).await.expect("the blob that was pushed after the deletion");
+}
+
+/// The first run may still be on its way when the second begins: that waits, and then knows.
+#[cfg(feature = "postgres-tests")]
+#[tokio::test]
+async fn a_body_that_runs_again_during_its_commit_waits_for_it() {
+    use entrepot_sql::testing::{Pauses, Tampering};
+
+    let database = Database::temporary().await.unwrap();
+    let index = Index::open(database.clone(), Options::UNCACHED).await.unwrap();
+    let repository = repository("team/app");
+    let config = content("config");
+    let (_, finish) = finalizing(&index, &repository, config.digest).await;
+    index.database.write(Shared(Arc::new(finish))).await.unwrap().unwrap();
+    let manifest = ManifestBuilder::image(&config, &[]).build();
+    index.write(push(&repository, &manifest), ()).await.unwrap();
+    let delete = DeleteManifest { repository, digest: manifest.digest, operation: Operation::new() };
+    let delete = Arc::new(delete);
+
+    let pauses = Pauses::default();
+    let slow = database.replica(Tampering { pauses: Some(pauses.clone()), ..Tampering::default() });
+    pauses.begin_until("COMMIT");
+    let first = tokio::spawn({
+        let delete = Shared(Arc::clone(&delete));
+        async move { slow.write(delete).await }
+    });
+    until("the first run stops", async || pauses.is_holding()).await;
+    let second = tokio::spawn({
+        let (database, delete) = (database.clone(), Shared(delete));
+        async move { database.write(delete).await }
+    });
+    until("the second run waits", async || database.waiting_for_locks().await.unwrap() == 1).await;
+    pauses.release();
+    first.await.unwrap().unwrap();
+    second.await.unwrap().unwrap();
+}
+
+#[cfg(feature = "postgres-tests")]
+async fn until(what: &str, mut done: impl AsyncFnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(20);
+    while !done().await {
+        assert!(tokio::time::Instant::now() < deadline, "in vain waited until {what}");
+        tokio::task::yield_now().await;
+    }
 }
 
 struct Count(&'static str);

@@ -3,6 +3,7 @@ use entrepot_core::ports::IndexError;
 use entrepot_core::{Digest, Reference, RepositoryName};
 use entrepot_sql::{Transaction, Tx, params};
 
+use super::operation::Operation;
 use super::{history, review};
 use crate::column;
 use crate::error::Failure;
@@ -12,6 +13,7 @@ use crate::repository::{self, RepositoryId};
 pub(crate) struct DeleteManifest {
     pub(crate) repository: RepositoryName,
     pub(crate) digest: Digest,
+    pub(crate) operation: Operation,
 }
 
 #[async_trait]
@@ -22,6 +24,9 @@ impl Transaction for DeleteManifest {
     async fn run(&self, tx: &mut dyn Tx) -> Result<(), Failure> {
         let repository = repository::find(tx, &self.repository).await?;
         let repository = repository.ok_or_else(|| IndexError::RepositoryUnknown(self.repository.clone()))?;
+        if !self.operation.begin(tx, repository.tenant).await? {
+            return Ok(());
+        }
         let digest = column::digest(&self.digest);
         self.lock(tx, repository, &digest).await?;
         let params = params![repository.tenant, repository.id, &digest];

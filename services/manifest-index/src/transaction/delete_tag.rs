@@ -3,6 +3,7 @@ use entrepot_core::ports::IndexError;
 use entrepot_core::{Reference, RepositoryName, Tag};
 use entrepot_sql::{Transaction, Tx, params};
 
+use super::operation::Operation;
 use super::{history, review};
 use crate::column;
 use crate::error::Failure;
@@ -12,6 +13,7 @@ use crate::repository;
 pub(crate) struct DeleteTag {
     pub(crate) repository: RepositoryName,
     pub(crate) tag: Tag,
+    pub(crate) operation: Operation,
 }
 
 #[async_trait]
@@ -22,6 +24,9 @@ impl Transaction for DeleteTag {
     async fn run(&self, tx: &mut dyn Tx) -> Result<(), Failure> {
         let repository = repository::find(tx, &self.repository).await?;
         let repository = repository.ok_or_else(|| IndexError::RepositoryUnknown(self.repository.clone()))?;
+        if !self.operation.begin(tx, repository.tenant).await? {
+            return Ok(());
+        }
         let removed = tx
             .query_opt(
                 "DELETE FROM tag WHERE tenant = $1 AND repository = $2 AND name = $3 RETURNING digest",

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use entrepot_core::ports::garbage::Garbage;
 use entrepot_sql::{SqlError, Transaction, Tx, params};
 
-use super::{orphan, session};
+use super::{operation, orphan, session};
 use crate::column;
 use crate::error::Failure;
 use crate::retention::{SESSION_MEMORY, milliseconds};
@@ -12,7 +12,7 @@ use crate::retention::{SESSION_MEMORY, milliseconds};
 /// Sessions ended or forgotten in one call: bounds how long other writers wait.
 const SESSIONS: u32 = 500;
 
-/// Ends abandoned sessions, forgets old ones, and hands out keys that no other worker holds.
+/// Ends abandoned sessions, forgets old ones and old writes, and hands out keys that no other worker holds.
 pub(crate) struct LeaseGarbage {
     pub(crate) limit: u32,
     pub(crate) hold: Duration,
@@ -27,6 +27,7 @@ impl Transaction for LeaseGarbage {
     async fn run(&self, tx: &mut dyn Tx) -> Result<Vec<Garbage>, Failure> {
         self.end_abandoned(tx).await?;
         forget_sessions(tx).await?;
+        operation::forget(tx).await?;
         // A key whose bytes a blob row still stands for is left alone, whatever queued it. The choice is made once, or a
         // plan that makes it again for every row would take more than the limit.
         let rows = tx

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use entrepot_core::{Manifest, RepositoryName, Tag};
 use entrepot_sql::{SqlError, Transaction, Tx, params};
 
+use super::operation::Operation;
 use super::{history, references, review};
 use crate::column;
 use crate::error::{Failure, Malformed};
@@ -17,6 +18,7 @@ pub(crate) struct PutManifest {
     pub(crate) repository: RepositoryName,
     pub(crate) manifest: Manifest,
     pub(crate) tags: Vec<Tag>,
+    pub(crate) operation: Operation,
 }
 
 #[async_trait]
@@ -26,6 +28,9 @@ impl Transaction for PutManifest {
 
     async fn run(&self, tx: &mut dyn Tx) -> Result<(), Failure> {
         let repository = repository::ensure(tx, &self.repository).await?;
+        if !self.operation.begin(tx, repository.tenant).await? {
+            return Ok(());
+        }
         let edges = references::lock(tx, repository, &self.manifest.references).await?;
         let digest = column::digest(&self.manifest.digest);
         self.insert(tx, repository, &digest).await?;

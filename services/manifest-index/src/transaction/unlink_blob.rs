@@ -3,6 +3,7 @@ use entrepot_core::ports::IndexError;
 use entrepot_core::{Digest, RepositoryName};
 use entrepot_sql::{Transaction, Tx, params};
 
+use super::operation::Operation;
 use super::review;
 use crate::column;
 use crate::error::Failure;
@@ -12,6 +13,7 @@ use crate::repository;
 pub(crate) struct UnlinkBlob {
     pub(crate) repository: RepositoryName,
     pub(crate) digest: Digest,
+    pub(crate) operation: Operation,
 }
 
 #[async_trait]
@@ -22,6 +24,9 @@ impl Transaction for UnlinkBlob {
     async fn run(&self, tx: &mut dyn Tx) -> Result<(), Failure> {
         let unknown = || IndexError::BlobUnknown(self.digest);
         let repository = repository::find(tx, &self.repository).await?.ok_or_else(unknown)?;
+        if !self.operation.begin(tx, repository.tenant).await? {
+            return Ok(());
+        }
         let digest = column::digest(&self.digest);
         let params = params![repository.tenant, repository.id, &digest];
         // Held first: a manifest that takes the blob up either is seen below or finds no link.

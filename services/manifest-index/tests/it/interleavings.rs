@@ -2,9 +2,10 @@
 //!
 //! Two processes work on one database, and their requests meet in every way that stopping each once between its
 //! statements gives. After each meeting the whole database is audited. Every guard is then taken away in turn (a statement
-//! loses its lock), and something has to go wrong: a test that cannot fail proves nothing.
+//! loses its lock or a condition), and something has to go wrong: a test that cannot fail proves nothing.
 
 mod board;
 mod collector;
+mod doubt;
 mod manifests;
 mod sessions;

@@ -154,6 +154,25 @@ async fn a_full_disk_is_said_so_and_undone() {
 }
 
 #[tokio::test]
+async fn writes_are_remembered_for_as_long_as_they_can_be_in_doubt() {
+    let (ports, database) = fresh_with_database().await;
+    let repository = repository("team/app");
+    ports.push_image(&repository, "old", &["v1"]).await;
+    let known = async || {
+        ports.garbage.lease(1, HOUR, 24 * HOUR).await.unwrap();
+        database.read(Query("SELECT done_at FROM operation")).await.unwrap().len()
+    };
+    assert_eq!(known().await, 1);
+    ports.clock.advance(HOUR / 12);
+    ports.push_image(&repository, "new", &["v1"]).await;
+    assert_eq!(known().await, 2);
+    ports.clock.advance(HOUR / 8);
+    assert_eq!(known().await, 1);
+    ports.clock.advance(HOUR / 8);
+    assert_eq!(known().await, 0);
+}
+
+#[tokio::test]
 async fn a_closed_database_is_unavailable() {
     let (ports, database) = fresh_with_database().await;
     let repository = repository("team/app");

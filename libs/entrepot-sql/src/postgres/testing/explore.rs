@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use futures_util::future::BoxFuture;
 use tokio::{task::JoinHandle, time::Instant};
 
-use super::{Pauses, Tampering};
+use super::{Flaw, LostAnswers, Pauses, Tampering};
 use crate::Database;
 
 /// Longer than a deadlock takes to be found and undone.
@@ -19,6 +19,8 @@ pub struct Arena {
     pub first: Database,
     /// The database as the second process has it.
     pub second: Database,
+    /// Commits of the first process whose answer gets lost.
+    pub lost_answers: LostAnswers,
     pauses: [Pauses; 2],
 }
 
@@ -47,13 +49,16 @@ enum Standing {
 }
 
 impl Arena {
-    /// Processes whose statements that hold one of these texts take no locks.
-    pub fn new(database: &Database, without_locks: &[&'static str]) -> Self {
+    /// Two processes without these guards.
+    pub fn new(database: &Database, flaws: &[Flaw]) -> Self {
         let pauses = [Pauses::default(), Pauses::default()];
-        let side = |pauses: &Pauses| {
-            database.replica(Tampering { without_locks: without_locks.to_vec(), pauses: Some(pauses.clone()) })
+        let lost_answers = LostAnswers::default();
+        let side = |pauses: &Pauses, lost_answers| {
+            database.replica(Tampering { flaws: flaws.to_vec(), pauses: Some(pauses.clone()), lost_answers })
         };
-        Self { watcher: database.clone(), first: side(&pauses[0]), second: side(&pauses[1]), pauses }
+        let first = side(&pauses[0], lost_answers.clone());
+        let second = side(&pauses[1], LostAnswers::default());
+        Self { watcher: database.clone(), first, second, lost_answers, pauses }
     }
 
     /// Lets the requests of `case` meet in every way: the first is stopped before each of its statements and its commit
@@ -85,6 +90,27 @@ impl Arena {
             }
         }
         None
+    }
+
+    /// Runs two requests side by side, without stops; answers whether one of them began again after a conflict.
+    ///
+    /// # Panics
+    /// When a request panics.
+    pub async fn collide<A, B>(&self, first: BoxFuture<'static, A>, second: BoxFuture<'static, B>) -> (A, B, bool)
+    where
+        A: Send + 'static,
+        B: Send + 'static,
+    {
+        for pauses in &self.pauses {
+            pauses.begin(None);
+        }
+        let (first, second) = (tokio::spawn(first), tokio::spawn(second));
+        let (first, second) = (ended(first.await), ended(second.await));
+        let again = self.pauses.iter().any(|pauses| {
+            let reached = pauses.reached();
+            reached.iter().enumerate().any(|(at, sql)| reached[..at].contains(sql))
+        });
+        (first, second, again)
     }
 
     async fn meet<A, B>(&self, case: Case<A, B>, first: usize, second: usize) -> (Meeting, Verdict)
@@ -137,6 +163,10 @@ impl Arena {
             tokio::task::yield_now().await;
         }
     }
+}
+
+fn ended<T>(request: Result<T, tokio::task::JoinError>) -> T {
+    request.unwrap_or_else(|error| panic!("a request panicked: {error}"))
 }
 
 /// How two requests met.

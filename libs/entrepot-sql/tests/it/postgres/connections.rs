@@ -113,6 +113,69 @@ async fn a_connection_cut_in_the_commit_is_in_doubt() {
     assert_eq!(names(&database).await, [""; 0]);
 }
 
+/// The process of the server behind the one connection that is free.
+async fn backend(database: &Database) -> i64 {
+    let backend =
+        work(|tx| async { tx.query_one("SELECT pg_backend_pid() AS pid", &[]).await?.get::<i64>("pid") }.boxed());
+    database.read(backend).await.unwrap()
+}
+
+/// The server is suspect then, and what is idle may lead to the same one.
+#[tokio::test]
+async fn after_a_commit_in_doubt_no_connection_from_before_is_used() {
+    let database = database().await;
+    let (process, pauses) = stopping(&database, 0);
+    let reading = tokio::spawn({
+        let process = process.clone();
+        async move { backend(&process).await }
+    });
+    stopped(&pauses).await;
+    // Stops on a second connection.
+    let writing = tokio::spawn({
+        let process = process.clone();
+        async move { process.write(insert("a")).await }
+    });
+    until("both are stopped", async || pauses.reached().len() == 2).await;
+    pauses.begin_until("COMMIT");
+    let idle = reading.await.unwrap();
+    stopped(&pauses).await;
+    let schema = database.schema_name();
+    let end = work(move |tx| {
+        let schema = schema.clone();
+        async move {
+            let sql = "SELECT count(pg_terminate_backend(pid)) AS ended FROM pg_stat_activity
+                       WHERE application_name = $1 AND state = 'idle in transaction'";
+            tx.query_one(sql, entrepot_sql::params![&schema]).await
+        }
+        .boxed()
+    });
+    database.read(end).await.unwrap();
+    pauses.release();
+    assert!(matches!(writing.await.unwrap(), Err(SqlError::InDoubt { .. })));
+    assert_ne!(backend(&process).await, idle);
+}
+
+#[tokio::test]
+async fn a_reader_that_goes_away_leaves_its_connection_to_others() {
+    let database = database().await;
+    let pauses = Pauses::default();
+    let process = database
+        .replica_with(Tampering { pauses: Some(pauses.clone()), ..Tampering::default() }, |options| {
+            options.max_connections(1)
+        });
+    let used = backend(&process).await;
+    pauses.begin(Some(0));
+    let abandoned = tokio::spawn({
+        let process = process.clone();
+        async move { process.read(Names).await }
+    });
+    stopped(&pauses).await;
+    abandoned.abort();
+    assert!(abandoned.await.unwrap_err().is_cancelled());
+    pauses.release();
+    assert_eq!(backend(&process).await, used);
+}
+
 /// A commit may wait for its standby for longer than a statement may run. Stopped by the server it would look committed and
 /// be on one machine only; that the server does not count this time is what we rely on.
 #[tokio::test]

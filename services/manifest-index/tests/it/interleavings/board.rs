@@ -6,7 +6,7 @@ use entrepot_core::ErrorKind;
 use entrepot_core::error::Classify;
 use entrepot_core::ports::IndexError;
 use entrepot_sql::Database;
-use entrepot_sql::testing::{Arena, Case, Verdict};
+use entrepot_sql::testing::{Arena, Case, Flaw, LostAnswers, Verdict};
 use entrepot_testkit::contract::IndexPorts;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -40,11 +40,29 @@ pub(crate) struct Board {
 }
 
 impl Board {
-    async fn new(without_locks: &[&'static str]) -> Self {
-        let arena = Arena::new(&Database::temporary().await.unwrap(), without_locks);
+    pub(crate) async fn new(flaws: &[Flaw]) -> Self {
+        let arena = Arena::new(&Database::temporary().await.unwrap(), flaws);
         let watcher = Side::new(&arena.watcher).await;
         let (first, second) = (Side::new(&arena.first).await, Side::new(&arena.second).await);
         Self { arena, watcher, first, second }
+    }
+
+    /// Commits of the first process whose answer gets lost.
+    pub(crate) fn lost_answers(&self) -> &LostAnswers {
+        &self.arena.lost_answers
+    }
+
+    /// Both at once, without stops; whether one of them had to begin again.
+    pub(crate) async fn collide<A, B>(
+        &self,
+        first: impl Future<Output = A> + Send + 'static,
+        second: impl Future<Output = B> + Send + 'static,
+    ) -> (A, B, bool)
+    where
+        A: Send + 'static,
+        B: Send + 'static,
+    {
+        self.arena.collide(first.boxed(), second.boxed()).await
     }
 
     pub(crate) async fn explore<A, B>(&self, case: impl AsyncFn(usize) -> Case<A, B>) -> Option<String>
@@ -57,10 +75,10 @@ impl Board {
 }
 
 /// Nothing goes wrong as it is, and something does without any one of the guards.
-pub(crate) async fn guarded(race: impl AsyncFn(&Board) -> Option<String>, guards: &[&'static str]) {
+pub(crate) async fn guarded(race: impl AsyncFn(&Board) -> Option<String>, guards: &[Flaw]) {
     assert_eq!(race(&Board::new(&[]).await).await, None);
     for guard in guards {
-        assert!(race(&Board::new(&[guard]).await).await.is_some(), "nothing goes wrong without the lock of {guard}");
+        assert!(race(&Board::new(&[*guard]).await).await.is_some(), "nothing goes wrong without {guard:?}");
     }
 }
 
