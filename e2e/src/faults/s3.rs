@@ -31,15 +31,29 @@ pub struct Faults {
     pub stall: u32,
     /// How late.
     pub stall_for: Duration,
+    /// The answer comes after everybody has given up who does not wait for a body.
+    pub hang: u32,
+    /// How late.
+    pub hang_for: Duration,
     /// The answer's body ends half-way.
     pub truncate: u32,
 }
 
 impl Faults {
-    /// What a bad day looks like: 10 % 503, 3 % cut requests, 2 % lost answers, 2 % stalls, 3 % cut answers.
+    /// What a bad day looks like: 10 % 503, 3 % cut requests, 2 % lost answers, 2 % stalls, 3 % cut answers, and 0.5 %
+    /// answers that come later than any deadline of a call.
     #[must_use]
     pub fn bad_day() -> Self {
-        Self { unavailable: 100, reset: 30, lost: 20, stall: 20, stall_for: Duration::from_secs(3), truncate: 30 }
+        Self {
+            unavailable: 100,
+            reset: 30,
+            lost: 20,
+            stall: 20,
+            stall_for: Duration::from_secs(3),
+            hang: 5,
+            hang_for: Duration::from_secs(15),
+            truncate: 30,
+        }
     }
 
     fn throw(&self, number: u32) -> Fault {
@@ -48,6 +62,7 @@ impl Faults {
             (self.reset, Fault::Reset),
             (self.lost, Fault::Lost),
             (self.stall, Fault::Stall),
+            (self.hang, Fault::Hang),
             (self.truncate, Fault::Truncate),
         ];
         let mut number = number;
@@ -68,6 +83,7 @@ enum Fault {
     Reset,
     Lost,
     Stall,
+    Hang,
     Truncate,
 }
 
@@ -163,6 +179,7 @@ impl Shared {
             match fault {
                 Fault::Lost => return Ok(()),
                 Fault::Stall => thread::sleep(self.faults.stall_for),
+                Fault::Hang => thread::sleep(self.faults.hang_for),
                 Fault::Truncate if framing != Framing::Length(0) => {
                     tcp::write(client, response.bytes())?;
                     from_server.pass_some(client, &framing)?;

@@ -7,8 +7,8 @@ use crate::http::{Body, Client, Request};
 use crate::patience::{Verdict, verdict};
 
 fn only(change: impl Fn(&mut Faults)) -> Faults {
-    let stall_for = Duration::from_millis(30);
-    let mut faults = Faults { unavailable: 0, reset: 0, lost: 0, stall: 0, stall_for, truncate: 0 };
+    let (stall_for, hang_for) = (Duration::from_millis(30), Duration::from_millis(60));
+    let mut faults = Faults { unavailable: 0, reset: 0, lost: 0, stall: 0, stall_for, hang: 0, hang_for, truncate: 0 };
     change(&mut faults);
     faults
 }
@@ -72,7 +72,13 @@ fn each_fault_is_what_it_says() {
         let error = check(faults, reaches, what).unwrap_err();
         assert_eq!(verdict(&error), Verdict::Cut, "{what}: {error:#}");
     }
-    assert_eq!(check(only(|faults| faults.stall = 1000), true, "stall").unwrap().status, 200);
+    for (faults, late, what) in
+        [(only(|faults| faults.stall = 1000), 30, "stall"), (only(|faults| faults.hang = 1000), 60, "hang")]
+    {
+        let start = std::time::Instant::now();
+        assert_eq!(check(faults, true, what).unwrap().status, 200);
+        assert!(start.elapsed() >= Duration::from_millis(late), "{what}: {:?}", start.elapsed());
+    }
 }
 
 #[test]
