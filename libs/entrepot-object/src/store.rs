@@ -91,6 +91,11 @@ pub trait ObjectWriter: Debug + Send {
     /// On [`ObjectError::NoSpace`] everything after the last checkpoint has been dropped.
     async fn write(&mut self, chunks: Vec<Bytes>) -> Result<(), ObjectError>;
 
+    /// Whether [`write`](Self::write) copies into memory of the driver's own. Bytes need not be gathered for such a one.
+    fn copies(&self) -> bool {
+        false
+    }
+
     /// Returns the state from which another writer, or `seal`, can go on at the present offset.
     async fn checkpoint(&mut self, durability: Durability) -> Result<WriterState, ObjectError>;
 

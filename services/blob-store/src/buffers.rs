@@ -22,7 +22,7 @@ pub(crate) const BUFFER: usize = 1 << 20;
 pub(crate) const BUFFERS: usize = 12;
 
 /// Buffers that an upload has for sure once it has begun: one is filled while the other is hashed and written.
-const SURE: usize = 2;
+pub(crate) const SURE: usize = 2;
 
 /// How long an upload waits for those. Long enough for a burst to pass, and shorter than any client waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -38,14 +38,14 @@ impl Pool {
         Self(Arc::new(Semaphore::new(buffers.clamp(SURE, Semaphore::MAX_PERMITS))))
     }
 
-    /// The buffers of an upload.
+    /// The buffers of an upload: two, and up to `most` while there are enough.
     ///
     /// # Errors
     /// [`BlobError::Unavailable`] when others hold all of them.
-    pub(crate) async fn enter(&self) -> Result<Buffers, BlobError> {
+    pub(crate) async fn enter(&self, most: usize) -> Result<Buffers, BlobError> {
         let sure = Arc::clone(&self.0).acquire_many_owned(SURE as u32);
         match timeout(PATIENCE, sure).await {
-            Ok(Ok(sure)) => Ok(Buffers::new(self.clone(), sure)),
+            Ok(Ok(sure)) => Ok(Buffers::new(self.clone(), sure, most)),
             Ok(Err(_)) | Err(_) => {
                 Err(BlobError::Unavailable("uploads under way hold all of the memory for uploads".into()))
             }
@@ -65,9 +65,9 @@ pub(crate) struct Buffers {
 }
 
 impl Buffers {
-    fn new(pool: Pool, sure: OwnedSemaphorePermit) -> Self {
+    fn new(pool: Pool, sure: OwnedSemaphorePermit, most: usize) -> Self {
         let (home, free) = mpsc::channel(BUFFERS);
-        Self { pool, sure, unmade: BUFFERS, free, home }
+        Self { pool, sure, unmade: most.clamp(SURE, BUFFERS), free, home }
     }
 
     /// An empty buffer for `capacity` bytes, at most [`BUFFER`]; waits while all are in use.

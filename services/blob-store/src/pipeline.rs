@@ -11,7 +11,7 @@ use futures_util::future::try_join3;
 use tokio::sync::mpsc;
 
 use crate::blobs::{failed, spawn};
-use crate::buffers::{BUFFER, BUFFERS, Pool};
+use crate::buffers::{BUFFER, BUFFERS, Pool, SURE};
 use crate::hasher::Hasher;
 use crate::intake::Intake;
 
@@ -34,7 +34,8 @@ pub(crate) async fn pump(
         }
         return Ok(hasher);
     }
-    let mut buffers = pool.enter().await?;
+    // What a driver copies at once waits in its memory, and not here too.
+    let mut buffers = pool.enter(if writer.copies() { SURE } else { BUFFERS }).await?;
     // There is a place for every buffer, so sending never waits.
     let (to_hash, hashing) = mpsc::channel(BUFFERS);
     let (to_disk, writing) = mpsc::channel(BUFFERS);

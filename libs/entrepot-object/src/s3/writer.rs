@@ -236,6 +236,10 @@ impl S3Writer {
 
 #[async_trait]
 impl ObjectWriter for S3Writer {
+    fn copies(&self) -> bool {
+        true
+    }
+
     fn offset(&self) -> u64 {
         self.offset
     }

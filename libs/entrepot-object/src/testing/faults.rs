@@ -200,6 +200,10 @@ struct FaultWriter {
 
 #[async_trait]
 impl ObjectWriter for FaultWriter {
+    fn copies(&self) -> bool {
+        self.inner.copies()
+    }
+
     fn offset(&self) -> u64 {
         self.inner.offset()
     }

@@ -28,6 +28,9 @@ use super::dial::{Dial, Socket};
 /// Flow control towards us: answers are at most a manifest, and several may be under way.
 const STREAM_WINDOW: u32 = 2 << 20;
 const CONNECTION_WINDOW: u32 = 16 << 20;
+/// Most bytes of one upload that wait here to be sent: beyond it the client waits. A peer is near, and what all uploads
+/// hold adds up.
+const SEND_BUFFER: usize = 256 << 10;
 /// Pauses between attempts to connect: doubled from the first to the last, each cut by up to half.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 /// A connection that lasted so long was a good one: the next attempt is made soon.
@@ -216,6 +219,7 @@ impl Member {
             .timer(TokioTimer::new())
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_send_buf_size(SEND_BUFFER)
             .keep_alive_interval(self.timing.keep_alive)
             .keep_alive_timeout(self.timing.keep_alive)
             .handshake(TokioIo::new(socket))

@@ -11,7 +11,7 @@ fn ready<T>(future: impl Future<Output = T>) -> Option<T> {
 }
 
 fn buffers(pool: &Pool) -> Buffers {
-    ready(pool.enter()).unwrap().unwrap()
+    ready(pool.enter(BUFFERS)).unwrap().unwrap()
 }
 
 /// Buffers of a pool that is never empty.
@@ -31,11 +31,11 @@ async fn uploads_share_what_there_is_and_each_has_its_two() {
     let mut first = buffers(&pool);
     let held: Vec<Bytes> = std::iter::from_fn(|| filled(&mut first)).collect();
     assert_eq!(held.len(), 7);
-    let refused = pool.enter().await;
+    let refused = pool.enter(BUFFERS).await;
     assert!(matches!(refused, Err(BlobError::Unavailable(_))));
 
     // What comes back goes to the one that waits, but for the two.
-    let mut second = pin!(pool.enter());
+    let mut second = pin!(pool.enter(BUFFERS));
     assert!(ready(second.as_mut()).is_none());
     drop(held);
     let mut second = second.await.unwrap();
@@ -101,4 +101,14 @@ async fn a_buffer_that_outlives_its_upload_is_let_go() {
     let bytes = buffer.freeze().unwrap();
     drop(buffers);
     assert_eq!(bytes, "x");
+}
+
+#[tokio::test]
+async fn no_upload_gets_more_than_it_asks_for() {
+    let pool = Pool::new(1 << 30);
+    for (most, expected) in [(0, SURE), (SURE, SURE), (5, 5), (usize::MAX, BUFFERS)] {
+        let mut asked = ready(pool.enter(most)).unwrap().unwrap();
+        let held: Vec<Bytes> = std::iter::from_fn(|| filled(&mut asked)).collect();
+        assert_eq!(held.len(), expected);
+    }
 }
