@@ -139,8 +139,7 @@ impl Index {
 
     /// Runs a write until its outcome is certain. When that of the commit got lost the body runs again: every body finds
     /// what an earlier run of itself left and answers the same, without a second effect where others may have built on
-    /// the first (see [`operation`](crate::transaction::operation)). A session that is taken over twice is only
-    /// fenced twice: whoever took it meanwhile is told so, as by any later request. The second answer says whether it did.
+    /// the first (see [`operation`](crate::transaction::operation)). The second answer says whether it did.
     async fn settle<T, G>(&self, transaction: T, guard: G) -> Result<(Result<T::Output, Failure>, bool), IndexError>
     where
         T: Transaction<Error = Failure>,

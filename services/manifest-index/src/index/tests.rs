@@ -10,6 +10,8 @@ use entrepot_testkit::builders::{ManifestBuilder, content};
 use entrepot_testkit::contract::{by_tag, repository, tag};
 
 use super::*;
+use crate::transaction::begin_append::BeginAppend;
+use crate::transaction::begin_finish::BeginFinish;
 use crate::transaction::delete_manifest::DeleteManifest;
 use crate::transaction::delete_tag::DeleteTag;
 use crate::transaction::finish_upload::FinishUpload;
@@ -17,6 +19,7 @@ use crate::transaction::mount_blob::MountBlob;
 use crate::transaction::operation::Operation;
 use crate::transaction::put_manifest::PutManifest;
 use crate::transaction::save_upload::SaveUpload;
+use crate::transaction::session::FoundEpoch;
 use crate::transaction::unlink_blob::UnlinkBlob;
 
 async fn index() -> Index {
@@ -152,6 +155,40 @@ async fn a_body_that_runs_again_after_its_commit_takes_no_effect_again() {
     let unlink = UnlinkBlob { repository: repository.clone(), digest: config.digest, operation: Operation::new() };
     doubt(&index, unlink, complete()).await;
     index.locate(&repository, config.digest).await.expect("the blob that was pushed after the deletion");
+}
+
+/// Takes a session over, again as after a lost commit, and once more when a newer request has it.
+async fn overtaken<T: Transaction<Error = Failure>>(index: &Index, takeover: T, newer: impl Future<Output = ()>) {
+    let takeover = Arc::new(takeover);
+    for _ in 0..2 {
+        index.database.write(Shared(Arc::clone(&takeover))).await.map(|_| ()).unwrap();
+    }
+    newer.await;
+    let outcome = index.database.write(Shared(takeover)).await;
+    assert!(matches!(outcome, Err(Failure::Refused(IndexError::UploadBusy))));
+}
+
+/// A request whose client has gone on meanwhile does not cut off what that sent next.
+#[tokio::test]
+async fn a_session_that_a_newer_request_has_is_not_taken_over_again() {
+    let index = index().await;
+    let mine = repository("team/app");
+    let digest = content("blob").digest;
+    for finishes in [false, true] {
+        let id = index.open(&mine, &Principal::Anonymous, Algorithm::Sha256).await.unwrap();
+        let (repository, found) = (mine.clone(), FoundEpoch::default());
+        let newer = async {
+            match finishes {
+                true => index.begin_finish(&mine, id, None, digest).await.map(|_| ()).unwrap(),
+                false => index.begin_append(&mine, id, None).await.map(|_| ()).unwrap(),
+            }
+        };
+        if finishes {
+            overtaken(&index, BeginFinish { repository, id, offset: None, digest, found }, newer).await;
+        } else {
+            overtaken(&index, BeginAppend { repository, id, offset: None, found }, newer).await;
+        }
+    }
 }
 
 /// The first run may still be on its way when the second begins: that waits, and then knows.

@@ -1,5 +1,7 @@
 //! Upload sessions as stored.
 
+use std::sync::OnceLock;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use entrepot_core::ports::IndexError;
@@ -54,6 +56,19 @@ impl Session {
             Some(offset) if offset != self.size => Err(IndexError::UploadOffset { offset: self.size }),
             _ => Ok(()),
         }
+    }
+}
+
+/// What a request that takes a session over found when its body ran first.
+#[derive(Default)]
+pub(crate) struct FoundEpoch(OnceLock<u64>);
+
+impl FoundEpoch {
+    /// Refuses a body that runs again, its commit having got lost, when a newer request has taken the session over since:
+    /// an older one must not cut that off. One epoch more says nothing of the kind: it is this request's own.
+    pub(super) fn check(&self, session: &Session) -> Result<(), IndexError> {
+        let found = *self.0.get_or_init(|| session.epoch);
+        if session.epoch > found + 1 { Err(IndexError::UploadBusy) } else { Ok(()) }
     }
 }
 
