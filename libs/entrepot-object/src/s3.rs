@@ -18,6 +18,7 @@ mod fault;
 mod listing;
 mod notes;
 mod options;
+mod piece;
 mod plan;
 mod read;
 mod session;

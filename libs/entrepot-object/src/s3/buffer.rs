@@ -16,10 +16,9 @@ use crc_fast::{CrcAlgorithm, Digest};
 use http_body::{Body, Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::piece::{PIECE, Piece};
 use super::plan::LEAST;
 
-/// A part is made of pieces of this size, so that a short one takes little memory and a growing one is not moved.
-pub(super) const PIECE: usize = 1 << 20;
 /// What budgets count in.
 const UNIT: usize = 1 << 20;
 /// How long whoever has no memory yet waits for some. Shorter than any client waits for an answer.
@@ -97,7 +96,7 @@ async fn take(semaphore: &Arc<Semaphore>, permits: usize) -> OwnedSemaphorePermi
 #[derive(Default)]
 pub(super) struct Filling {
     pieces: Vec<Bytes>,
-    last: BytesMut,
+    last: Piece,
     size: usize,
     room: Option<Room>,
 }
@@ -128,22 +127,23 @@ impl Filling {
         self.size += chunk.len();
         if self.room.is_none() {
             // It grows as it has to.
-            return self.last.extend_from_slice(chunk);
+            return self.last.push(chunk);
         }
         while !chunk.is_empty() {
-            if self.last.len() == self.last.capacity() {
+            if self.last.space() == 0 {
                 self.end_piece();
-                self.last = BytesMut::with_capacity(PIECE);
+                self.last = Piece::whole();
             }
-            let (now, later) = chunk.split_at(chunk.len().min(self.last.capacity() - self.last.len()));
-            self.last.extend_from_slice(now);
+            let (now, later) = chunk.split_at(chunk.len().min(self.last.space()));
+            self.last.push(now);
             chunk = later;
         }
     }
 
     fn end_piece(&mut self) {
-        if !self.last.is_empty() {
-            self.pieces.push(self.last.split().freeze());
+        let last = std::mem::take(&mut self.last);
+        if !last.bytes().is_empty() {
+            self.pieces.push(last.freeze());
         }
     }
 
@@ -151,7 +151,7 @@ impl Filling {
     pub(super) fn copy(&self) -> Bytes {
         let mut whole = BytesMut::with_capacity(self.size);
         self.pieces.iter().for_each(|piece| whole.extend_from_slice(piece));
-        whole.extend_from_slice(&self.last);
+        whole.extend_from_slice(self.last.bytes());
         whole.freeze()
     }
 

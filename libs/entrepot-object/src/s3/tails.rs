@@ -3,9 +3,10 @@
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 
-use super::buffer::{Crc, Filling, PIECE, Payload};
+use super::buffer::{Crc, Filling, Payload};
 use super::fault::Fault;
 use super::notes::{Notes, StoredTail, Tail, TailName};
+use super::piece::PIECE;
 use super::{Inner, TAILS};
 use crate::{ObjectError, ObjectKey};
 

@@ -9,9 +9,10 @@ use tokio::task::JoinSet;
 
 use super::Inner;
 use super::bucket::Begun;
-use super::buffer::{Filling, PIECE};
+use super::buffer::Filling;
 use super::fault::Fault;
 use super::notes::{Notes, Part, StoredTail, Tail, TailName};
+use super::piece::PIECE;
 use super::plan::MAX_PARTS;
 use super::session::Ticket;
 use crate::{Durability, ObjectError, ObjectKey, ObjectRead, ObjectWriter, WriterState};
