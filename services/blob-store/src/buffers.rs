@@ -4,7 +4,7 @@
 //! for the next read. What an upload holds is bounded, and what all of them hold, whatever their clients and their
 //! disk do; it lies where the disk can take it from without the page cache in between.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
@@ -24,32 +24,47 @@ pub(crate) const BUFFERS: usize = 12;
 /// Buffers that an upload has for sure once it has begun: one is filled while the other is hashed and written.
 pub(crate) const SURE: usize = 2;
 
+/// Buffers that are kept when no upload uses them.
+const SPARE: usize = 4;
+
 /// How long an upload waits for those. Long enough for a burst to pass, and shorter than any client waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The buffers that all uploads of a process may have together.
 #[derive(Clone, Debug)]
-pub(crate) struct Pool(Arc<Semaphore>);
+pub(crate) struct Pool {
+    permits: Arc<Semaphore>,
+    /// Memory of uploads that have ended, for the next: getting it from the system again takes longer than hashing it.
+    spare: Arc<Mutex<Vec<Box<[u8]>>>>,
+}
 
 impl Pool {
     /// As many as fit into `bytes`, and enough for one upload.
     pub(crate) fn new(bytes: u64) -> Self {
         let buffers = usize::try_from(bytes / BUFFER as u64).unwrap_or(usize::MAX);
-        Self(Arc::new(Semaphore::new(buffers.clamp(SURE, Semaphore::MAX_PERMITS))))
+        let permits = Arc::new(Semaphore::new(buffers.clamp(SURE, Semaphore::MAX_PERMITS)));
+        Self { permits, spare: Arc::default() }
     }
 
-    /// The buffers of an upload: two, and up to `most` while there are enough.
+    /// The buffers of an upload, of `size` bytes each: two, and up to `most` while there are enough.
     ///
     /// # Errors
     /// [`BlobError::Unavailable`] when others hold all of them.
-    pub(crate) async fn enter(&self, most: usize) -> Result<Buffers, BlobError> {
-        let sure = Arc::clone(&self.0).acquire_many_owned(SURE as u32);
+    pub(crate) async fn enter(&self, most: usize, size: usize) -> Result<Buffers, BlobError> {
+        let sure = Arc::clone(&self.permits).acquire_many_owned(SURE as u32);
         match timeout(PATIENCE, sure).await {
-            Ok(Ok(sure)) => Ok(Buffers::new(self.clone(), sure, most)),
+            Ok(Ok(sure)) => Ok(Buffers::new(self.clone(), sure, most, size)),
             Ok(Err(_)) | Err(_) => {
                 Err(BlobError::Unavailable("uploads under way hold all of the memory for uploads".into()))
             }
         }
+    }
+}
+
+impl Pool {
+    /// Held for a moment, by nothing that panics.
+    fn spare(&self) -> MutexGuard<'_, Vec<Box<[u8]>>> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -59,18 +74,19 @@ pub(crate) struct Buffers {
     /// For those of the sure ones that are not made yet.
     sure: OwnedSemaphorePermit,
     unmade: usize,
+    size: usize,
     /// What has come back; `None` for a buffer that was given to others.
     free: mpsc::Receiver<Option<Memory>>,
     home: mpsc::Sender<Option<Memory>>,
 }
 
 impl Buffers {
-    fn new(pool: Pool, sure: OwnedSemaphorePermit, most: usize) -> Self {
+    fn new(pool: Pool, sure: OwnedSemaphorePermit, most: usize, size: usize) -> Self {
         let (home, free) = mpsc::channel(BUFFERS);
-        Self { pool, sure, unmade: most.clamp(SURE, BUFFERS), free, home }
+        Self { pool, sure, unmade: most.clamp(SURE, BUFFERS), size: size.min(BUFFER), free, home }
     }
 
-    /// An empty buffer for `capacity` bytes, at most [`BUFFER`]; waits while all are in use.
+    /// An empty buffer for `capacity` bytes, or for as many as fit; waits while all are in use.
     pub(crate) async fn next(&mut self, capacity: usize) -> Filling {
         loop {
             if let Some(filling) = self.at_hand(capacity) {
@@ -97,7 +113,7 @@ impl Buffers {
     }
 
     fn filling(&self, memory: Memory, capacity: usize) -> Filling {
-        Filling { memory, length: 0, capacity: capacity.min(BUFFER), home: self.home.clone() }
+        Filling { memory, length: 0, capacity: capacity.min(self.size), home: self.home.clone() }
     }
 
     /// One more buffer, if this upload may have it.
@@ -106,10 +122,10 @@ impl Buffers {
             return None;
         }
         let memory = match self.sure.split(1) {
-            Some(permit) => Memory::new(permit, None),
+            Some(permit) => Memory::new(&self.pool, self.size, permit, true),
             None => {
-                let permit = Arc::clone(&self.pool.0).try_acquire_owned().ok()?;
-                Memory::new(permit, Some(self.pool.clone()))
+                let permit = Arc::clone(&self.pool.permits).try_acquire_owned().ok()?;
+                Memory::new(&self.pool, self.size, permit, false)
             }
         };
         self.unmade -= 1;
@@ -122,20 +138,32 @@ struct Memory {
     bytes: Box<[u8]>,
     start: usize,
     _permit: OwnedSemaphorePermit,
-    /// Where it came from, unless it is one of the sure ones.
-    pool: Option<Pool>,
+    pool: Pool,
+    /// Whether it is one of those that its upload has for sure.
+    sure: bool,
 }
 
 impl Memory {
-    fn new(permit: OwnedSemaphorePermit, pool: Option<Pool>) -> Self {
-        let bytes = vec![0; BUFFER + WRITE_ALIGNMENT].into_boxed_slice();
+    fn new(pool: &Pool, size: usize, permit: OwnedSemaphorePermit, sure: bool) -> Self {
+        let size = size + WRITE_ALIGNMENT;
+        let spare = pool.spare().pop().filter(|bytes| bytes.len() == size);
+        let bytes = spare.unwrap_or_else(|| vec![0; size].into_boxed_slice());
         let start = bytes.as_ptr().align_offset(WRITE_ALIGNMENT);
-        Self { bytes, start, _permit: permit, pool }
+        Self { bytes, start, _permit: permit, pool: pool.clone(), sure }
     }
 
     /// Others may need it more: their uploads cannot even begin.
     fn is_wanted(&self) -> bool {
-        self.pool.as_ref().is_some_and(|pool| pool.0.available_permits() == 0)
+        !self.sure && self.pool.permits.available_permits() == 0
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        let mut spare = self.pool.spare();
+        if spare.len() < SPARE {
+            spare.push(std::mem::take(&mut self.bytes));
+        }
     }
 }
 

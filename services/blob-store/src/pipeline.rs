@@ -20,6 +20,9 @@ use crate::intake::Intake;
 const HASHED: usize = 2;
 const WRITTEN: usize = 4;
 
+/// Size of buffers whose content the driver copies: enough for a change of threads to be lost in what it takes to hash it.
+const COPIED: usize = BUFFER / 2;
+
 /// Passes the whole body through `hasher` to `writer`.
 pub(crate) async fn pump(
     intake: &mut Intake,
@@ -35,7 +38,8 @@ pub(crate) async fn pump(
         return Ok(hasher);
     }
     // What a driver copies at once waits in its memory, and not here too.
-    let mut buffers = pool.enter(if writer.copies() { SURE } else { BUFFERS }).await?;
+    let (most, size) = if writer.copies() { (SURE, COPIED) } else { (BUFFERS, BUFFER) };
+    let mut buffers = pool.enter(most, size).await?;
     // There is a place for every buffer, so sending never waits.
     let (to_hash, hashing) = mpsc::channel(BUFFERS);
     let (to_disk, writing) = mpsc::channel(BUFFERS);

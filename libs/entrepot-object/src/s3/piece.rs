@@ -6,9 +6,12 @@ use memmap2::MmapMut;
 /// A part is made of pieces of this size, so that a short one takes little memory and a growing one is not moved.
 pub(super) const PIECE: usize = 1 << 20;
 
+/// An object of no more than this is not worth a mapping.
+const SMALL: usize = 64 << 10;
+
 /// A piece that is being filled.
 ///
-/// A whole one is mapped from the system and goes straight back to it. An allocator keeps what one thread allocated and
+/// One that is not small is mapped from the system and goes straight back to it. An allocator keeps what one thread allocated and
 /// another freed for a second and more, which for parts on their way is half as much again as what is in use.
 pub(super) enum Piece {
     /// Grows as it has to: of an object that may be small.
@@ -52,8 +55,20 @@ impl Piece {
         }
     }
 
-    /// Appends a copy; a mapped one must have the [space](Self::space).
+    /// Appends a copy, for which there must be [space](Self::space), or as much left of a whole piece in one that grows.
     pub(super) fn push(&mut self, chunk: &[u8]) {
+        if let Self::Growing(bytes) = self
+            && bytes.len() + chunk.len() > SMALL
+            && bytes.capacity() < PIECE
+        {
+            let mut whole = Self::whole();
+            whole.append(bytes);
+            *self = whole;
+        }
+        self.append(chunk);
+    }
+
+    fn append(&mut self, chunk: &[u8]) {
         match self {
             Self::Growing(bytes) => bytes.extend_from_slice(chunk),
             Self::Mapped(mapped) => {
@@ -94,8 +109,12 @@ mod tests {
             assert_eq!(piece.bytes(), b"abc");
             assert_eq!(piece.freeze(), "abc");
         }
-        let mut full = Piece::whole();
-        full.push(&vec![7; PIECE]);
-        assert_eq!((full.space(), full.freeze().len()), (0, PIECE));
+        let mut full = Piece::default();
+        full.push(&[7; SMALL]);
+        assert!(matches!(full, Piece::Growing(_)));
+        full.push(&vec![8; PIECE - SMALL]);
+        assert!(matches!(full, Piece::Mapped(_)));
+        assert_eq!(full.space(), 0);
+        assert_eq!(full.freeze(), [vec![7; SMALL], vec![8; PIECE - SMALL]].concat());
     }
 }

@@ -11,7 +11,7 @@ fn ready<T>(future: impl Future<Output = T>) -> Option<T> {
 }
 
 fn buffers(pool: &Pool) -> Buffers {
-    ready(pool.enter(BUFFERS)).unwrap().unwrap()
+    ready(pool.enter(BUFFERS, BUFFER)).unwrap().unwrap()
 }
 
 /// Buffers of a pool that is never empty.
@@ -31,11 +31,11 @@ async fn uploads_share_what_there_is_and_each_has_its_two() {
     let mut first = buffers(&pool);
     let held: Vec<Bytes> = std::iter::from_fn(|| filled(&mut first)).collect();
     assert_eq!(held.len(), 7);
-    let refused = pool.enter(BUFFERS).await;
+    let refused = pool.enter(BUFFERS, BUFFER).await;
     assert!(matches!(refused, Err(BlobError::Unavailable(_))));
 
     // What comes back goes to the one that waits, but for the two.
-    let mut second = pin!(pool.enter(BUFFERS));
+    let mut second = pin!(pool.enter(BUFFERS, BUFFER));
     assert!(ready(second.as_mut()).is_none());
     drop(held);
     let mut second = second.await.unwrap();
@@ -44,7 +44,7 @@ async fn uploads_share_what_there_is_and_each_has_its_two() {
     assert_eq!(of_first.len() + of_second.len(), 7);
     assert_eq!(of_second.len(), 2);
     drop((first, second, of_first, of_second));
-    assert_eq!(pool.0.available_permits(), 7);
+    assert_eq!(pool.permits.available_permits(), 7);
 }
 
 #[tokio::test]
@@ -107,8 +107,26 @@ async fn a_buffer_that_outlives_its_upload_is_let_go() {
 async fn no_upload_gets_more_than_it_asks_for() {
     let pool = Pool::new(1 << 30);
     for (most, expected) in [(0, SURE), (SURE, SURE), (5, 5), (usize::MAX, BUFFERS)] {
-        let mut asked = ready(pool.enter(most)).unwrap().unwrap();
+        let mut asked = ready(pool.enter(most, BUFFER)).unwrap().unwrap();
         let held: Vec<Bytes> = std::iter::from_fn(|| filled(&mut asked)).collect();
         assert_eq!(held.len(), expected);
     }
+}
+
+#[tokio::test]
+async fn a_few_are_kept_for_the_next_upload() {
+    let pool = Pool::new(1 << 30);
+    let mut first = buffers(&pool);
+    let held: Vec<Bytes> = std::iter::from_fn(|| filled(&mut first)).collect();
+    let known: Vec<*const u8> = held.iter().map(|bytes| bytes.as_ptr()).collect();
+    drop((first, held));
+    assert_eq!(pool.spare().len(), SPARE);
+    let mut second = buffers(&pool);
+    let held: Vec<Bytes> = std::iter::from_fn(|| filled(&mut second)).take(SPARE).collect();
+    assert!(held.iter().all(|bytes| known.contains(&bytes.as_ptr())));
+    assert!(pool.spare().is_empty());
+    // One of another size is of no use.
+    drop((second, held));
+    let mut other = ready(pool.enter(1, BUFFER / 2)).unwrap().unwrap();
+    assert_eq!(filled(&mut other).unwrap().len(), 1);
 }

@@ -170,10 +170,11 @@ fn sizes(reader: &mut Reader<'_>, default: S3Options) -> S3Options {
     let memory = reader.field(
         "storage.s3.buffer_memory",
         ByteSize(default.buffer_memory as u64),
-        "Memory for the parts of all uploads together, at least 64MiB; an upload that finds none free waits.",
+        "Memory for all uploads to the bucket together, at least 64MiB: five eighths for parts, the rest for what uploads hold besides. \
+         An upload that finds none free waits.",
     );
     if memory < ByteSize::mib(64) {
         reader.reject("storage.s3.buffer_memory", "must be at least 64MiB, the size of the largest part");
     }
-    S3Options { part_size: part.as_usize(), parallel_parts, buffer_memory: memory.as_usize(), ..default }
+    S3Options { part_size: part.as_usize(), parallel_parts, buffer_memory: memory.as_usize() / 8 * 5, ..default }
 }
