@@ -13,7 +13,7 @@ static SETUP: LazyLock<(KeySet, String)> = LazyLock::new(|| {
     let key = SigningKey::generate().unwrap();
     let keys = KeySet::new([key.public()]);
     let scopes = ["repository:team/app:pull,push".parse().unwrap()];
-    let token = Signer::new(key, "registry").sign(&Principal::User("alice".into()), &scopes, 0, NOW, 300).unwrap();
+    let token = Signer::new(key, "registry").sign(&Principal::User("alice".into()), &scopes, &[], 0, NOW, 300).unwrap();
     (keys, token)
 });
 

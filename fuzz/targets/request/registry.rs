@@ -53,7 +53,7 @@ pub(crate) fn signature() -> String {
 pub(crate) fn token() -> String {
     let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
     let scopes = ["repository:team/app:pull,push,delete", "registry:catalog:*"].map(|scope| scope.parse().unwrap());
-    SIGNER.sign(&Principal::User("alice".into()), &scopes, 0, now, 300).unwrap()
+    SIGNER.sign(&Principal::User("alice".into()), &scopes, &[], 0, now, 300).unwrap()
 }
 
 #[derive(Clone)]
