@@ -243,7 +243,8 @@ async fn a_replica_that_is_not_ready_gets_calls_only_when_nobody_else_takes_them
     let before = a.calls();
     call_until(&client, "it is better than nobody", || a.calls() > before).await;
     a.condition.ready();
-    once(&client).await.unwrap();
+    // That the other is gone may be noticed only now.
+    repeatable(&client).await.unwrap();
 }
 
 /// It accepts what comes and answers nothing, not even the health check: as a machine without power does.
