@@ -49,7 +49,7 @@ impl Caller {
         self.allows(&Resource::Repository(repository.clone()), action)
     }
 
-    pub(crate) fn allows(&self, resource: &Resource, action: Action) -> bool {
+    fn allows(&self, resource: &Resource, action: Action) -> bool {
         match &self.rights {
             Rights::Everything => true,
             Rights::Token(grant) => grant.allows(resource, action),
@@ -124,6 +124,29 @@ impl Authenticator {
             return Ok(Visibility::Only(readable));
         }
         Err(self.refuse(parts, &caller, &scope, Action::Pull))
+    }
+
+    /// Whether the caller may read `source` to mount a blob from it into `repository`.
+    ///
+    /// The right must be in this very token, whatever its owner may do besides. A token that was asked for without the
+    /// source gets one challenge for both; afterwards the token says yes or no, and no is never an error.
+    pub(crate) fn may_mount(
+        &self,
+        parts: &Parts,
+        caller: &Caller,
+        repository: &RepositoryName,
+        source: Resource,
+    ) -> Result<bool, ApiError> {
+        if caller.allows(&source, Action::Pull) {
+            return Ok(true);
+        }
+        let source = Scope { resource: source, actions: wanted(Action::Pull) };
+        if covers(caller, &source) {
+            return Ok(false);
+        }
+        let target = Scope { resource: Resource::Repository(repository.clone()), actions: wanted(Action::Push) };
+        let message = format!("mounting takes a token that names {} too", source.resource);
+        Err(self.challenges.refuse(parts, &[target, source], &message, Some("insufficient_scope")))
     }
 
     /// The `_sig` of an upload session's `Location`.

@@ -81,9 +81,7 @@ async fn try_mount(
         Some(Err(_)) => return Ok(false),
     };
     let source = from.clone().map_or_else(|| Resource::Tenant(repository.tenant()), Resource::Repository);
-    // The right must be in this very token, whatever its owner may do besides. Clients that mount ask for it beforehand;
-    // to any other the answer is an upload and never an error, for not all of them would get over one.
-    if !caller.allows(&source, Action::Pull) {
+    if !call.gateway.auth.may_mount(call.parts, caller, repository, source)? {
         return Ok(false);
     }
     match call.gateway.ports.links.mount(repository, from.as_ref(), digest).await {

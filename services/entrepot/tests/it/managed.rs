@@ -205,9 +205,10 @@ fn p27_mount_needs_pull_on_the_source(registry: TestRegistry) {
         registry.call("POST", &mount).bearer(&token).send()
     };
     let both = ["repository:bob/app:pull,push", "repository:team/app:pull"];
-    // No right on it, or a token that was not asked for with it: the answer is that of a fresh upload, so whether the
-    // blob exists is not told.
-    send(&both[..1]).expect(202);
+    // Asked for without the source, the token is sent back once.
+    let said = challenge(&send(&both[..1]));
+    assert!(said.contains("scope=\"repository:bob/app:pull,push repository:team/app:pull\""), "{said}");
+    // No right on it: the answer is that of a fresh upload, so whether the blob exists is not told.
     send(&both).expect(202);
     registry.call("POST", &mount).basic("bob", PASSWORD).send().expect(202);
     let token = registry.token(Some(("bob", PASSWORD)), &both);
