@@ -89,14 +89,20 @@ fn exercise(registry: &mut Registry) -> Result<String> {
             }
         }
     }
-    let api = registry.api();
-    api.finish_upload(&upload, &digest, &[])?;
-    let mut response = api.client().stream(Request::new("GET", format!("/v2/{REPOSITORY}/blobs/{digest}")))?;
-    let (found, total) = digest_of(response.body())?;
-    ensure!(found == digest && total == size, "{total} bytes of {found} are stored");
+    complete(registry, &upload, &digest, size)?;
     let again = sent - size;
     ensure!(again <= kills * CHUNK, "{again} bytes were sent again after {kills} kills");
     Ok(format!("{} MiB, {kills} kills, all resumed, {} MiB sent again", size >> 20, again >> 20))
+}
+
+/// Completes the upload and reads back what was stored.
+fn complete(registry: &Registry, upload: &Upload, digest: &str, size: u64) -> Result<()> {
+    let api = registry.api();
+    api.finish_upload(upload, digest, &[])?;
+    let mut response = api.client().stream(Request::new("GET", format!("/v2/{REPOSITORY}/blobs/{digest}")))?;
+    let (found, total) = digest_of(response.body())?;
+    ensure!(found == digest && total == size, "{total} bytes of {found} are stored");
+    Ok(())
 }
 
 /// A layer in one PATCH without an end, as docker and podman send it. After each kill the client asks how far it has got,
@@ -109,7 +115,7 @@ fn streamed(registry: &mut Registry) -> Result<String> {
     let (mut kills, mut most) = (0, 0);
     for at in (0..gateways.len()).cycle() {
         let (left, victim) = (size - upload.offset, pid(registry, at)?);
-        // Five times on the way, at no multiple of anything.
+        // Several times on the way, at no multiple of anything.
         let distance = size / 6 + 1_234_567;
         let kill = distance < left;
         let then: Option<Box<dyn FnOnce()>> = kill.then(|| -> Box<dyn FnOnce()> { Box::new(move || kill_now(victim)) });
@@ -132,11 +138,7 @@ fn streamed(registry: &mut Registry) -> Result<String> {
         ensure!(registry.ended().len() == 1, "another process ended");
         registry.restart()?;
     }
-    let api = registry.api();
-    api.finish_upload(&upload, &digest, &[])?;
-    let mut response = api.client().stream(Request::new("GET", format!("/v2/{REPOSITORY}/blobs/{digest}")))?;
-    let (found, total) = digest_of(response.body())?;
-    ensure!(found == digest && total == size, "{total} bytes of {found} are stored");
+    complete(registry, &upload, &digest, size)?;
     Ok(format!("{} MiB in one request, {kills} kills, all resumed, at most {} MiB sent again", size >> 20, most >> 20))
 }
 

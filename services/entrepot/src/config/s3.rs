@@ -174,7 +174,7 @@ fn sizes(reader: &mut Reader<'_>, default: S3Options) -> S3Options {
          An upload that finds none free waits.",
     );
     if memory < ByteSize::mib(64) {
-        reader.reject("storage.s3.buffer_memory", "must be at least 64MiB, the size of the largest part");
+        reader.reject("storage.s3.buffer_memory", "must be at least 64MiB, or large parts find no room");
     }
     S3Options { part_size: part.as_usize(), parallel_parts, buffer_memory: memory.as_usize() / 8 * 5, ..default }
 }
