@@ -12,6 +12,7 @@ use crate::support::{assert_blob, both, completing, noise, open_upload, push_ima
 both!(open:
     cut_chunk_changes_nothing_acknowledged,
     cut_stream_changes_nothing_acknowledged,
+    cut_layer_keeps_its_whole_segments,
     cut_put_may_be_sent_again,
     cut_manifest_is_not_stored,
     stalled_first_writer_never_mixes_bytes,
@@ -76,6 +77,21 @@ fn cut_stream_changes_nothing_acknowledged(registry: TestRegistry) {
     let cut = begin(&registry, "PATCH", &location, "Transfer-Encoding: chunked", b"5\r\nwrong\r\n");
     assert_ended(&cut);
     resume(&registry, &location);
+}
+
+/// docker and podman send a layer in one request; what is cut off with it is the last segment and no more.
+fn cut_layer_keeps_its_whole_segments(registry: TestRegistry) {
+    const SEGMENT: usize = 64 << 20;
+    let layer = noise(SEGMENT + (3 << 20));
+    let location = open_upload(&registry, "app");
+    let headers = format!("Content-Length: {}", layer.len());
+    let cut = begin(&registry, "PATCH", &location, &headers, &layer[..SEGMENT + (1 << 20)]);
+    assert_ended(&cut);
+    assert_eq!(registry.get(&location).expect(204).header("range"), format!("0-{}", SEGMENT - 1));
+    let digest = Digest::of(Algorithm::Sha256, &layer);
+    let rest = registry.call("PUT", &completing(&location, &digest)).body(layer.slice(SEGMENT..));
+    rest.send().expect(201);
+    assert_blob(&registry, "app", &digest, &layer);
 }
 
 fn cut_put_may_be_sent_again(registry: TestRegistry) {
