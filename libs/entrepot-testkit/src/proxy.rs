@@ -72,15 +72,13 @@ impl Proxy {
     pub fn set(&self, mode: Mode) {
         self.shared.mode.store(mode as u8, SeqCst);
         if mode == Mode::Refuse {
-            self.cut();
+            self.shared.cut();
         }
     }
 
     /// Closes all connections that are open.
     pub fn cut(&self) {
-        for stream in self.shared.open.lock().unwrap().drain(..).flatten() {
-            let _ = stream.shutdown(Shutdown::Both);
-        }
+        self.shared.cut();
     }
 
     /// As when the address moves to another host: the far side of connections that are open ends, the near side never
@@ -101,7 +99,7 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.shared.ended.store(true, SeqCst);
-        self.cut();
+        self.shared.cut();
         // Wakes the thread that accepts.
         let _ = TcpStream::connect(self.address);
     }
@@ -110,6 +108,12 @@ impl Drop for Proxy {
 impl Shared {
     fn is(&self, mode: Mode) -> bool {
         self.mode.load(SeqCst) == mode as u8
+    }
+
+    fn cut(&self) {
+        for stream in self.open.lock().unwrap().drain(..).flatten() {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
     }
 
     fn forward(self: &Arc<Self>, near: TcpStream, number: usize) {
@@ -121,6 +125,11 @@ impl Shared {
             stream.set_nodelay(true).unwrap();
         }
         self.open.lock().unwrap().push([near.try_clone().unwrap(), far.try_clone().unwrap()]);
+        // Whoever refuses from now on finds it there; whoever did meanwhile has not.
+        if self.is(Mode::Refuse) {
+            self.cut();
+            return;
+        }
         let pairs = [(near.try_clone().unwrap(), far.try_clone().unwrap()), (far, near)];
         for (from, to) in pairs {
             let shared = Arc::clone(self);
@@ -151,3 +160,6 @@ impl Shared {
         let _ = to.shutdown(Shutdown::Both);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,6 +22,7 @@ mod notices;
 mod operations;
 #[cfg(feature = "postgres-tests")]
 mod postgres;
+mod process;
 mod pulls;
 mod pushes;
 mod ranges;

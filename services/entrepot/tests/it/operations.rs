@@ -1,20 +1,19 @@
 //! What an operator gets to see: logs and metrics.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Child, ChildStdout, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::process::{ChildStdout, Command};
 
 use entrepot::testing::http::{Call, Response};
 use entrepot::testing::{TestRegistry, Topology, poll};
 use entrepot_testkit::builders::content;
 
+use crate::process::Process;
 use crate::support::open_upload;
 
-/// `entrepot serve` as a process of its own, with what it logs.
+/// `entrepot serve` as a process of its own.
 struct Served {
-    process: Child,
+    process: Process,
     url: String,
-    log: Arc<Mutex<String>>,
     _stdout: BufReader<ChildStdout>,
 }
 
@@ -27,19 +26,12 @@ fn entrepot(folder: &tempfile::TempDir) -> Command {
 
 impl Served {
     fn start(folder: &tempfile::TempDir) -> Self {
-        let mut process = entrepot(folder).arg("serve").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let log = Arc::<Mutex<String>>::default();
-        let (errors, lines) = (BufReader::new(process.stderr.take().unwrap()), Arc::clone(&log));
-        std::thread::spawn(move || {
-            for line in errors.lines().map_while(Result::ok) {
-                lines.lock().unwrap().push_str(&format!("{line}\n"));
-            }
-        });
-        let mut stdout = BufReader::new(process.stdout.take().unwrap());
+        let mut process = Process::start(entrepot(folder).arg("serve"));
+        let mut stdout = process.stdout();
         let mut ready = String::new();
         stdout.read_line(&mut ready).unwrap();
         let url = ready.split([' ', ',']).find(|word| word.starts_with("http://")).unwrap_or_else(|| panic!("{ready}"));
-        Self { process, url: url.to_owned(), log, _stdout: stdout }
+        Self { process, url: url.to_owned(), _stdout: stdout }
     }
 
     fn call(&self, method: &str, target: &str) -> Call {
@@ -51,16 +43,7 @@ impl Served {
         let error = &answer.json()["errors"][0];
         let trace = error["detail"]["traceId"].as_str().unwrap().to_owned();
         assert!(error["message"].as_str().unwrap().contains(&trace) || answer.status == 401, "{error}");
-        poll("the log has the trace id", || {
-            self.log.lock().unwrap().lines().find(|line| line.contains(&trace)).map(str::to_owned)
-        })
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _ended_already = self.process.kill();
-        let _status = self.process.wait();
+        poll("the log has the trace id", || self.process.lines_with(&trace).pop())
     }
 }
 
@@ -97,8 +80,8 @@ fn the_trace_id_of_a_denial_or_a_fault_is_in_the_log() {
     let asked = registry.call("GET", "/v2/team/app/manifests/v1").send().expect(401);
     let trace = asked.json()["errors"][0]["detail"]["traceId"].as_str().unwrap().to_owned();
     registry.call("GET", "/v2/other/app/manifests/v2").basic("ci", secret).send().expect(403);
-    poll("the next line", || (registry.log.lock().unwrap().matches("other/app").count() >= 2).then_some(()));
-    assert!(!registry.log.lock().unwrap().contains(&trace));
+    registry.process.says("other/app", 2);
+    assert!(registry.process.lines_with(&trace).is_empty());
 }
 
 /// Guesses are seen wherever they are made, and never what was guessed.
@@ -125,13 +108,13 @@ fn a_refused_login_is_in_the_log() {
         let line = registry.line_of(&post.body(form).send().expect(401));
         assert!(line.contains("a token was refused") && line.contains("127.0.0.1"), "{line}");
         // Asking without any login is nothing to note.
-        let lines = || registry.log.lock().unwrap().lines().count();
+        let lines = || registry.process.lines_with("").len();
         let before = lines();
         registry.call("GET", "/token?service=entrepot").send().expect(200);
         registry.call("GET", target).basic("alice", guess).send().expect(429);
         poll("the next line", || (lines() > before).then_some(()));
         assert_eq!(lines(), before + 1);
-        assert!(!registry.log.lock().unwrap().contains("guess"));
+        assert!(registry.process.lines_with("guess").is_empty());
     }
 }
 

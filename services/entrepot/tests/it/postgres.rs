@@ -1,15 +1,13 @@
 //! The whole registry, and the command line, on PostgreSQL.
 
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
-use std::sync::mpsc;
-use std::time::Duration;
+use std::process::{Command, Output};
 
 use entrepot::testing::{TestRegistry, Topology};
 use entrepot_sql::testing::Scratch;
 use entrepot_testkit::proxy::{Mode, Proxy};
 
+use crate::process::Process;
 use crate::support::push_image;
 
 fn scratch() -> Scratch {
@@ -66,23 +64,14 @@ fn a_service_says_when_it_has_no_database_and_when_it_has_one_again() {
     for service in ["manifest-index", "auth-token"] {
         let proxy = Proxy::start(server.parse().unwrap());
         let url = format!("{before}{}{after}", proxy.address());
-        let mut running = command(&url, folder.path(), &[service]);
-        let mut running = running.env("ENTREPOT__AUTH__MODE", "open").stderr(Stdio::piped()).spawn().unwrap();
-        let log = BufReader::new(running.stderr.take().unwrap());
-        let (tell, told) = mpsc::channel();
-        std::thread::spawn(move || log.lines().map_while(Result::ok).try_for_each(|line| tell.send(line)));
-        let says = |what: &str| {
-            while !told.recv_timeout(Duration::from_secs(20)).unwrap().contains(what) {}
-        };
-        says("ready");
-        for gone in [Mode::Refuse, Mode::Stall] {
+        let process = Process::start(command(&url, folder.path(), &[service]).env("ENTREPOT__AUTH__MODE", "open"));
+        process.says("ready", 1);
+        for (time, gone) in [(1, Mode::Refuse), (2, Mode::Stall)] {
             proxy.set(gone);
-            says("the database cannot be used");
+            process.says("the database cannot be used", time);
             proxy.set(Mode::Pass);
-            says("the database can be used again");
+            process.says("the database can be used again", time);
         }
-        running.kill().unwrap();
-        running.wait().unwrap();
     }
 }
 
