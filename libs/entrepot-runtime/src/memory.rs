@@ -1,6 +1,10 @@
-//! How much memory this process may use.
+//! How much memory this process may use, and what it gives back.
+
+mod program;
 
 use std::fs;
+
+pub use program::unmap_program;
 
 /// The memory of the machine, or of the container where that has less; `None` where neither can be read.
 pub fn limit() -> Option<u64> {

@@ -12,7 +12,7 @@ use entrepot_runtime::serve::{ServeOptions, Server};
 use entrepot_runtime::shutdown::Drain;
 use entrepot_runtime::tasks::Tasks;
 use entrepot_runtime::tls::{ClientTls, MutualFiles, TlsError};
-use entrepot_runtime::{BoxError, metrics, telemetry};
+use entrepot_runtime::{BoxError, memory, metrics, telemetry};
 use entrepot_sql::Database;
 use tokio::net::TcpListener;
 
@@ -129,8 +129,9 @@ impl Process {
     ///
     /// # Errors
     /// The task that failed.
-    pub async fn run(self) -> anyhow::Result<()> {
+    pub async fn run(mut self) -> anyhow::Result<()> {
         self.tasks.watch_signals().context("cannot install signal handlers")?;
+        self.background("end of the start", forget_the_start(self.readiness.clone()));
         self.tasks.run().await?;
         for database in self.databases {
             if let Err(error) = database.close().await {
@@ -139,6 +140,16 @@ impl Process {
         }
         Ok(())
     }
+}
+
+/// Most of the code that runs before a process is ready never runs again.
+async fn forget_the_start(readiness: Readiness) -> Result<(), BoxError> {
+    readiness.wait_until(true).await;
+    match memory::unmap_program() {
+        Ok(bytes) => tracing::debug!(bytes, "the program's pages are given back"),
+        Err(error) => tracing::debug!(%error, "the program's pages stay mapped"),
+    }
+    Ok(())
 }
 
 /// TLS between services, in each of its uses.
