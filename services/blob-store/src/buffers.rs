@@ -4,28 +4,34 @@
 //! for the next read. What an upload holds is bounded, and what all of them hold, whatever their clients and their
 //! disk do; it lies where the disk can take it from without the page cache in between.
 
+mod memory;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use entrepot_core::ports::blobs::BlobError;
-use entrepot_object::WRITE_ALIGNMENT;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 
-/// Size of a buffer: large enough that a system call and a change of thread are lost in the half millisecond it takes
-/// to hash it.
-pub(crate) const BUFFER: usize = 1 << 20;
+use memory::{Block, Memory};
 
-/// Buffers of one upload: two being filled, two being hashed, and four that a disk takes in one request while the next four
+/// Size of a buffer: one large page, and large enough that a system call and a change of thread are lost in the
+/// millisecond it takes to hash it.
+pub(crate) const BUFFER: usize = 2 << 20;
+
+/// Buffers of one upload: two being filled, two being hashed, and two that a disk takes in one request while the next two
 /// wait for it.
-pub(crate) const BUFFERS: usize = 12;
+pub(crate) const BUFFERS: usize = 8;
 
 /// Buffers that an upload has for sure once it has begun: one is filled while the other is hashed and written.
 pub(crate) const SURE: usize = 2;
 
+/// What memory is counted by: the smallest buffer there is.
+pub(crate) const UNIT: usize = BUFFER / 4;
+
 /// Buffers that are kept when no upload uses them.
-const SPARE: usize = 4;
+const SPARE: usize = 2;
 
 /// How long an upload waits for those. Long enough for a burst to pass, and shorter than any client waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -34,15 +40,15 @@ const PATIENCE: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub(crate) struct Pool {
     permits: Arc<Semaphore>,
-    /// Memory of uploads that have ended, for the next: getting it from the system again takes longer than hashing it.
-    spare: Arc<Mutex<Vec<Box<[u8]>>>>,
+    /// Memory of uploads that have ended, for the next: small blobs would spend their time on getting it from the system.
+    spare: Arc<Mutex<Vec<Block>>>,
 }
 
 impl Pool {
     /// As many as fit into `bytes`, and enough for one upload.
     pub(crate) fn new(bytes: u64) -> Self {
-        let buffers = usize::try_from(bytes / BUFFER as u64).unwrap_or(usize::MAX);
-        let permits = Arc::new(Semaphore::new(buffers.clamp(SURE, Semaphore::MAX_PERMITS)));
+        let units = usize::try_from(bytes / UNIT as u64).unwrap_or(usize::MAX);
+        let permits = Arc::new(Semaphore::new(units.clamp(SURE * units_of(BUFFER), Semaphore::MAX_PERMITS)));
         Self { permits, spare: Arc::default() }
     }
 
@@ -51,7 +57,8 @@ impl Pool {
     /// # Errors
     /// [`BlobError::Unavailable`] when others hold all of them.
     pub(crate) async fn enter(&self, most: usize, size: usize) -> Result<Buffers, BlobError> {
-        let sure = Arc::clone(&self.permits).acquire_many_owned(SURE as u32);
+        let size = size.min(BUFFER);
+        let sure = Arc::clone(&self.permits).acquire_many_owned((SURE * units_of(size)) as u32);
         match timeout(PATIENCE, sure).await {
             Ok(Ok(sure)) => Ok(Buffers::new(self.clone(), sure, most, size)),
             Ok(Err(_)) | Err(_) => {
@@ -63,9 +70,13 @@ impl Pool {
 
 impl Pool {
     /// Held for a moment, by nothing that panics.
-    fn spare(&self) -> MutexGuard<'_, Vec<Box<[u8]>>> {
+    fn spare(&self) -> MutexGuard<'_, Vec<Block>> {
         self.spare.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn units_of(size: usize) -> usize {
+    size.div_ceil(UNIT)
 }
 
 /// The buffers of one upload, made when they are first needed.
@@ -83,31 +94,37 @@ pub(crate) struct Buffers {
 impl Buffers {
     fn new(pool: Pool, sure: OwnedSemaphorePermit, most: usize, size: usize) -> Self {
         let (home, free) = mpsc::channel(BUFFERS);
-        Self { pool, sure, unmade: most.clamp(SURE, BUFFERS), size: size.min(BUFFER), free, home }
+        Self { pool, sure, unmade: most.clamp(SURE, BUFFERS), size, free, home }
     }
 
     /// An empty buffer for `capacity` bytes, or for as many as fit; waits while all are in use.
-    pub(crate) async fn next(&mut self, capacity: usize) -> Filling {
+    ///
+    /// # Errors
+    /// [`BlobError::Unavailable`] when the system has no memory.
+    pub(crate) async fn next(&mut self, capacity: usize) -> Result<Filling, BlobError> {
         loop {
-            if let Some(filling) = self.at_hand(capacity) {
-                return filling;
+            if let Some(filling) = self.at_hand(capacity)? {
+                return Ok(filling);
             }
             // One of the sure ones comes back at least.
             let back = self.free.recv().await.expect("a sender is at hand");
             match back {
-                Some(memory) => return self.filling(memory, capacity),
+                Some(memory) => return Ok(self.filling(memory, capacity)),
                 None => self.unmade += 1,
             }
         }
     }
 
     /// Like [`Buffers::next`], if that would not wait.
-    pub(crate) fn at_hand(&mut self, capacity: usize) -> Option<Filling> {
+    ///
+    /// # Errors
+    /// As of [`Buffers::next`].
+    pub(crate) fn at_hand(&mut self, capacity: usize) -> Result<Option<Filling>, BlobError> {
         loop {
             match self.free.try_recv() {
-                Ok(Some(memory)) => return Some(self.filling(memory, capacity)),
+                Ok(Some(memory)) => return Ok(Some(self.filling(memory, capacity))),
                 Ok(None) => self.unmade += 1,
-                Err(_) => return self.make().map(|memory| self.filling(memory, capacity)),
+                Err(_) => return Ok(self.make()?.map(|memory| self.filling(memory, capacity))),
             }
         }
     }
@@ -117,53 +134,22 @@ impl Buffers {
     }
 
     /// One more buffer, if this upload may have it.
-    fn make(&mut self) -> Option<Memory> {
+    fn make(&mut self) -> Result<Option<Memory>, BlobError> {
         if self.unmade == 0 {
-            return None;
+            return Ok(None);
         }
-        let memory = match self.sure.split(1) {
-            Some(permit) => Memory::new(&self.pool, self.size, permit, true),
-            None => {
-                let permit = Arc::clone(&self.pool.permits).try_acquire_owned().ok()?;
-                Memory::new(&self.pool, self.size, permit, false)
-            }
+        let units = units_of(self.size);
+        let (permit, sure) = match self.sure.split(units) {
+            Some(permit) => (permit, true),
+            None => match Arc::clone(&self.pool.permits).try_acquire_many_owned(units as u32) {
+                Ok(permit) => (permit, false),
+                Err(_) => return Ok(None),
+            },
         };
+        let memory = Memory::new(&self.pool, self.size, permit, sure)
+            .map_err(|error| BlobError::Unavailable(format!("there is no memory for the upload: {error}").into()))?;
         self.unmade -= 1;
-        Some(memory)
-    }
-}
-
-/// One buffer, aligned for the disk.
-struct Memory {
-    bytes: Box<[u8]>,
-    start: usize,
-    _permit: OwnedSemaphorePermit,
-    pool: Pool,
-    /// Whether it is one of those that its upload has for sure.
-    sure: bool,
-}
-
-impl Memory {
-    fn new(pool: &Pool, size: usize, permit: OwnedSemaphorePermit, sure: bool) -> Self {
-        let size = size + WRITE_ALIGNMENT;
-        let spare = pool.spare().pop().filter(|bytes| bytes.len() == size);
-        let bytes = spare.unwrap_or_else(|| vec![0; size].into_boxed_slice());
-        let start = bytes.as_ptr().align_offset(WRITE_ALIGNMENT);
-        Self { bytes, start, _permit: permit, pool: pool.clone(), sure }
-    }
-
-    /// Others may need it more: their uploads cannot even begin.
-    fn is_wanted(&self) -> bool {
-        !self.sure && self.pool.permits.available_permits() == 0
-    }
-}
-
-impl Drop for Memory {
-    fn drop(&mut self) {
-        let mut spare = self.pool.spare();
-        if spare.len() < SPARE {
-            spare.push(std::mem::take(&mut self.bytes));
-        }
+        Ok(Some(memory))
     }
 }
 
@@ -183,8 +169,7 @@ impl Filling {
     /// Moves as many bytes as there is room for from the front of `source`.
     pub(crate) fn take(&mut self, source: &mut impl Buf) {
         let count = source.remaining().min(self.capacity - self.length);
-        let from = self.memory.start + self.length;
-        source.copy_to_slice(&mut self.memory.bytes[from..from + count]);
+        source.copy_to_slice(&mut self.memory.bytes_mut()[self.length..self.length + count]);
         self.length += count;
     }
 
@@ -205,7 +190,7 @@ struct Filled {
 
 impl AsRef<[u8]> for Filled {
     fn as_ref(&self) -> &[u8] {
-        self.memory.as_ref().map_or(&[], |memory| &memory.bytes[memory.start..memory.start + self.length])
+        self.memory.as_ref().map_or(&[], |memory| &memory.bytes()[..self.length])
     }
 }
 

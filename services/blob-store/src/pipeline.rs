@@ -11,17 +11,13 @@ use futures_util::future::try_join3;
 use tokio::sync::mpsc;
 
 use crate::blobs::{failed, spawn};
-use crate::buffers::{BUFFER, BUFFERS, Pool, SURE};
+use crate::buffers::{BUFFER, BUFFERS, Pool, SURE, UNIT};
 use crate::hasher::Hasher;
 use crate::intake::Intake;
 
-/// Buffers that are hashed, and that are written, in one go. While as many again wait for both, enough of [`BUFFERS`] are
-/// left for what is received meanwhile; an upload with fewer goes one by one.
-const HASHED: usize = 2;
-const WRITTEN: usize = 4;
-
-/// Size of buffers whose content the driver copies: enough for a change of threads to be lost in what it takes to hash it.
-const COPIED: usize = BUFFER / 2;
+/// Buffers that are written in one go. While as many again wait, enough of [`BUFFERS`] are left for what is hashed and
+/// received meanwhile; an upload with fewer goes one by one.
+const WRITTEN: usize = 2;
 
 /// Passes the whole body through `hasher` to `writer`.
 pub(crate) async fn pump(
@@ -38,7 +34,7 @@ pub(crate) async fn pump(
         return Ok(hasher);
     }
     // What a driver copies at once waits in its memory, and not here too.
-    let (most, size) = if writer.copies() { (SURE, COPIED) } else { (BUFFERS, BUFFER) };
+    let (most, size) = if writer.copies() { (SURE, UNIT) } else { (BUFFERS, BUFFER) };
     let mut buffers = pool.enter(most, size).await?;
     // There is a place for every buffer, so sending never waits.
     let (to_hash, hashing) = mpsc::channel(BUFFERS);
@@ -47,24 +43,24 @@ pub(crate) async fn pump(
     let receive = async move {
         // After the first, every buffer begins at a multiple of its size, as suits a disk.
         let mut capacity = BUFFER - usize::try_from(past_boundary).unwrap_or(0);
-        let mut next = [Batch::new(HASHED, to_hash), Batch::new(WRITTEN, to_disk)];
+        let mut to_disk = Batch::new(to_disk);
         loop {
-            let mut buffer = match buffers.at_hand(capacity) {
+            let mut buffer = match buffers.at_hand(capacity)? {
                 Some(buffer) => buffer,
                 None => {
-                    // None comes back before those that are held here have been used.
-                    next.iter_mut().for_each(Batch::pass_on);
-                    buffers.next(capacity).await
+                    // None comes back before those that are held here have been written.
+                    to_disk.pass_on();
+                    buffers.next(capacity).await?
                 }
             };
             capacity = BUFFER;
             intake.fill(&mut buffer).await?;
             let Some(bytes) = buffer.freeze() else {
-                next.iter_mut().for_each(Batch::pass_on);
+                to_disk.pass_on();
                 return Ok(());
             };
-            next.iter_mut().for_each(|batch| batch.add(bytes.clone()));
-            if next.iter().any(Batch::is_over) {
+            to_disk.add(bytes.clone());
+            if to_hash.try_send(bytes).is_err() || to_disk.is_over() {
                 // The side that hung up says why.
                 return Ok(());
             }
@@ -74,22 +70,20 @@ pub(crate) async fn pump(
     Ok(hasher)
 }
 
-/// Full buffers on their way to where they are used, a few at a time: each time somebody is woken costs as much as
-/// hashing 50 KiB.
+/// Full buffers on their way to the disk, a few at a time: it takes them in one request.
 struct Batch {
     held: Vec<Bytes>,
-    most: usize,
     to: mpsc::Sender<Bytes>,
 }
 
 impl Batch {
-    fn new(most: usize, to: mpsc::Sender<Bytes>) -> Self {
-        Self { held: Vec::with_capacity(most), most, to }
+    fn new(to: mpsc::Sender<Bytes>) -> Self {
+        Self { held: Vec::with_capacity(WRITTEN), to }
     }
 
     fn add(&mut self, bytes: Bytes) {
         self.held.push(bytes);
-        if self.held.len() == self.most {
+        if self.held.len() == WRITTEN {
             self.pass_on();
         }
     }
@@ -106,27 +100,27 @@ impl Batch {
     }
 }
 
-async fn hash(mut hasher: Hasher, mut batches: mpsc::Receiver<Bytes>) -> Result<Hasher, BlobError> {
-    while let Some(first) = batches.recv().await {
-        (hasher, batches) = spawn(move || {
+async fn hash(mut hasher: Hasher, mut buffers: mpsc::Receiver<Bytes>) -> Result<Hasher, BlobError> {
+    while let Some(first) = buffers.recv().await {
+        (hasher, buffers) = spawn(move || {
             let mut next = Some(first);
-            while let Some(batch) = next {
-                hasher.update(&batch);
-                drop(batch);
-                next = batches.try_recv().ok();
+            while let Some(buffer) = next {
+                hasher.update(&buffer);
+                drop(buffer);
+                next = buffers.try_recv().ok();
             }
-            (hasher, batches)
+            (hasher, buffers)
         })
         .await?;
     }
     Ok(hasher)
 }
 
-async fn write(writer: &mut dyn ObjectWriter, mut batches: mpsc::Receiver<Bytes>) -> Result<(), BlobError> {
+async fn write(writer: &mut dyn ObjectWriter, mut buffers: mpsc::Receiver<Bytes>) -> Result<(), BlobError> {
     loop {
         let mut waiting = Vec::with_capacity(WRITTEN);
         // More at once would leave the others nothing to fill meanwhile.
-        if batches.recv_many(&mut waiting, WRITTEN).await == 0 {
+        if buffers.recv_many(&mut waiting, WRITTEN).await == 0 {
             return Ok(());
         }
         writer.write(waiting).await.map_err(failed)?;

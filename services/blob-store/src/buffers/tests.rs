@@ -1,6 +1,8 @@
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
+use entrepot_object::WRITE_ALIGNMENT;
+
 use super::*;
 
 fn ready<T>(future: impl Future<Output = T>) -> Option<T> {
@@ -20,7 +22,7 @@ fn enough() -> Buffers {
 }
 
 fn filled(buffers: &mut Buffers) -> Option<Bytes> {
-    let mut buffer = ready(buffers.next(usize::MAX))?;
+    let mut buffer = ready(buffers.next(usize::MAX))?.unwrap();
     buffer.take(&mut b"x".as_slice());
     buffer.freeze()
 }
@@ -44,7 +46,7 @@ async fn uploads_share_what_there_is_and_each_has_its_two() {
     assert_eq!(of_first.len() + of_second.len(), 7);
     assert_eq!(of_second.len(), 2);
     drop((first, second, of_first, of_second));
-    assert_eq!(pool.permits.available_permits(), 7);
+    assert_eq!(pool.permits.available_permits(), 7 * units_of(BUFFER));
 }
 
 #[tokio::test]
@@ -60,15 +62,15 @@ async fn the_smallest_pool_is_enough_for_one() {
 #[tokio::test]
 async fn a_buffer_is_aligned_and_holds_what_was_put_in() {
     let mut buffers = enough();
-    let mut buffer = ready(buffers.next(5)).unwrap();
+    let mut buffer = ready(buffers.next(5)).unwrap().unwrap();
     let mut source = Bytes::from_static(b"abcdefg");
     buffer.take(&mut source);
     assert!(buffer.is_full());
     assert_eq!(source, "fg");
     let bytes = buffer.freeze().unwrap();
     assert_eq!(bytes, "abcde");
-    assert_eq!(bytes.as_ptr().align_offset(WRITE_ALIGNMENT), 0);
-    assert!(ready(buffers.next(5)).unwrap().freeze().is_none());
+    assert_eq!(bytes.as_ptr().align_offset(BUFFER), 0, "it begins where a large page can");
+    assert!(ready(buffers.next(5)).unwrap().unwrap().freeze().is_none());
 }
 
 #[tokio::test]
@@ -76,7 +78,7 @@ async fn there_are_so_many_and_they_come_back_with_their_last_clone() {
     let mut buffers = enough();
     let mut held: Vec<Bytes> = (0..BUFFERS)
         .map(|_| {
-            let mut buffer = ready(buffers.next(usize::MAX)).unwrap();
+            let mut buffer = ready(buffers.next(usize::MAX)).unwrap().unwrap();
             buffer.take(&mut vec![1; BUFFER + 1].as_slice());
             buffer.freeze().unwrap()
         })
@@ -87,7 +89,7 @@ async fn there_are_so_many_and_they_come_back_with_their_last_clone() {
     let place = held.swap_remove(0).as_ptr();
     assert!(ready(buffers.next(1)).is_none());
     drop(clone);
-    let mut again = ready(buffers.next(1)).unwrap();
+    let mut again = ready(buffers.next(1)).unwrap().unwrap();
     again.take(&mut b"x".as_slice());
     assert_eq!(again.freeze().unwrap().as_ptr(), place);
     assert!(ready(buffers.next(1)).is_some(), "of the same again");
@@ -96,7 +98,7 @@ async fn there_are_so_many_and_they_come_back_with_their_last_clone() {
 #[tokio::test]
 async fn a_buffer_that_outlives_its_upload_is_let_go() {
     let mut buffers = enough();
-    let mut buffer = ready(buffers.next(1)).unwrap();
+    let mut buffer = ready(buffers.next(1)).unwrap().unwrap();
     buffer.take(&mut b"x".as_slice());
     let bytes = buffer.freeze().unwrap();
     drop(buffers);
@@ -127,6 +129,41 @@ async fn a_few_are_kept_for_the_next_upload() {
     assert!(pool.spare().is_empty());
     // One of another size is of no use.
     drop((second, held));
-    let mut other = ready(pool.enter(1, BUFFER / 2)).unwrap().unwrap();
-    assert_eq!(filled(&mut other).unwrap().len(), 1);
+    let mut other = ready(pool.enter(1, UNIT)).unwrap().unwrap();
+    let mut buffer = ready(other.next(usize::MAX)).unwrap().unwrap();
+    buffer.take(&mut vec![1; BUFFER].as_slice());
+    let bytes = buffer.freeze().unwrap();
+    assert_eq!((bytes.len(), bytes.as_ptr().align_offset(WRITE_ALIGNMENT)), (UNIT, 0));
+}
+
+#[tokio::test]
+async fn small_buffers_count_as_what_they_are() {
+    let pool = Pool::new(BUFFER as u64 * 2);
+    let mut small: Vec<Buffers> = std::iter::from_fn(|| Some(ready(pool.enter(SURE, UNIT))?.unwrap())).collect();
+    assert_eq!(small.len(), 4);
+    assert!(small.iter_mut().all(|buffers| filled(buffers).is_some()));
+    assert!(ready(pool.enter(SURE, BUFFER)).is_none());
+    drop(small);
+    assert!(ready(pool.enter(SURE, BUFFER)).is_some());
+}
+
+/// What a large page is for: the disk is given one piece.
+#[tokio::test]
+async fn a_large_page_is_asked_for_where_there_are_such() {
+    if !std::fs::exists("/sys/kernel/mm/transparent_hugepage").unwrap() {
+        return;
+    }
+    let mut buffers = enough();
+    let mut buffer = ready(buffers.next(usize::MAX)).unwrap().unwrap();
+    buffer.take(&mut b"x".as_slice());
+    let bytes = buffer.freeze().unwrap();
+    let within = |line: &str| {
+        let (start, end) = line.split(' ').next()?.split_once('-')?;
+        let parse = |text| usize::from_str_radix(text, 16).ok();
+        Some((parse(start)?..parse(end)?).contains(&bytes.as_ptr().addr()))
+    };
+    let smaps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+    let mut lines = smaps.lines().skip_while(|line| within(line) != Some(true));
+    let flags = lines.find_map(|line| line.strip_prefix("VmFlags:")).unwrap();
+    assert!(flags.split(' ').any(|flag| flag == "hg"), "{flags}");
 }

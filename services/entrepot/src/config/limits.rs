@@ -13,7 +13,7 @@ const FALLBACK_BYTES: u64 = 1 << 30;
 const LEAST_BYTES: u64 = 64 << 20;
 
 /// Less than this and one upload cannot be taken.
-const LEAST_UPLOAD_MEMORY: ByteSize = ByteSize(2 << 20);
+const LEAST_UPLOAD_MEMORY: ByteSize = ByteSize(4 << 20);
 
 /// Limits of api-gateway, and of blob-store's memory.
 #[derive(Clone, Copy, Debug)]
@@ -86,11 +86,11 @@ fn upload_memory(reader: &mut Reader<'_>) -> u64 {
     let key = "limits.upload_memory";
     let memory: Option<ByteSize> = reader.optional(
         key,
-        "Memory of blob-store for uploads on their way to the storage: 2MiB each, up to 12MiB while there is enough; beyond it uploads are refused \
-         (503). By default an eighth of the memory of the machine or container, and at least 64MiB.",
+        "Memory of blob-store for uploads on their way to the storage: 4MiB each, up to 16MiB while there is enough, and 1MiB over a bucket; beyond it \
+         uploads are refused (503). By default an eighth of the memory of the machine or container, and at least 64MiB.",
     );
     if memory.is_some_and(|memory| memory.0 < LEAST_UPLOAD_MEMORY.0) {
-        reader.reject(key, "must be at least 2MiB, which one upload needs");
+        reader.reject(key, "must be at least 4MiB, which one upload needs");
     }
     let derived = memory::limit().map_or(FALLBACK_BYTES, |memory| (memory / 8).max(LEAST_BYTES));
     memory.map_or(derived, |memory| memory.0)
