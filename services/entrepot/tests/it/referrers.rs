@@ -5,7 +5,7 @@ use entrepot_core::{Digest, Manifest, MediaType};
 use entrepot_testkit::builders::{ManifestBuilder, content};
 use serde_json::{Value, json};
 
-use crate::support::{both, push_blob, push_image, push_manifest};
+use crate::support::{both, push_blob, push_image, push_manifest, put_manifest};
 
 both!(open:
     p17_put_names_the_subject,
@@ -146,14 +146,22 @@ fn deleted_referrers_are_gone(registry: TestRegistry) {
     assert!(list(&registry, &target).is_empty());
 }
 
-/// A copy from a registry without the API brings the fallback tag and what it lists; both work.
+/// A tag in place of the API, as clients write it for old registries and as copies bring it along. Nothing has to be taken out
+/// of it: its entries are pushed before it, and each of them names its subject itself.
 fn p17_fallback_tags_of_old_registries(registry: TestRegistry) {
     let subject = push_image(&registry, "app", "v1", "image").digest;
-    let referrer = attach(&registry, "app", subject, "application/x.sbom", "one");
+    let config = content("{}");
+    let referrer = ManifestBuilder::image(&config, &[]).subject(subject).artifact_type("application/x.sbom").build();
     let index = ManifestBuilder::index(std::slice::from_ref(&referrer)).build();
     let tag = subject.to_string().replace(':', "-");
+    put_manifest(&registry, "app", &tag, &index).error(404, "MANIFEST_BLOB_UNKNOWN");
+    let referrers = format!("/v2/app/referrers/{subject}");
+    assert!(list(&registry, &referrers).is_empty());
+
+    push_blob(&registry, "app", &config);
+    push_manifest(&registry, "app", &referrer.digest.to_string(), &referrer);
     push_manifest(&registry, "app", &tag, &index);
     assert_eq!(registry.get(&format!("/v2/app/manifests/{tag}")).expect(200).body, index.payload);
-    let found = list(&registry, &format!("/v2/app/referrers/{subject}"));
+    let found = list(&registry, &referrers);
     assert_eq!(found.iter().map(|entry| &entry["digest"]).collect::<Vec<_>>(), [&json!(referrer.digest)]);
 }
