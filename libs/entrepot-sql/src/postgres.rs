@@ -95,7 +95,7 @@ impl Postgres {
 
     /// In a task of its own: dropping the future must not stop the transaction.
     pub(crate) async fn write<T: Transaction>(self: &Arc<Self>, transaction: T) -> Result<T::Output, T::Error> {
-        self.detached(transaction, Kind::Write { begin: BEGIN.into() }).await
+        self.detached(transaction, Kind::Write).await
     }
 
     pub(crate) async fn read<T: Transaction>(self: &Arc<Self>, transaction: T) -> Result<T::Output, T::Error> {
@@ -115,7 +115,7 @@ impl Postgres {
         migrations: &'static [Migration],
     ) -> Result<usize, SqlError> {
         let begin = schema::begin_migration(&self.schema);
-        self.detached(crate::migration::Migrate { owner, migrations }, Kind::Write { begin }).await
+        self.detached(crate::migration::Migrate { owner, migrations }, Kind::Migrate { begin }).await
     }
 
     /// Applies what is missing where this process may, and otherwise only looks whether anything is.
@@ -203,13 +203,14 @@ impl Postgres {
         kind: &Kind,
     ) -> Result<T::Output, Failed<T::Error>> {
         match kind {
-            Kind::Write { begin } => self.control(pooled, begin, kind).await?,
+            Kind::Write => self.control(pooled, BEGIN, kind).await?,
+            Kind::Migrate { begin } => self.control(pooled, begin, kind).await?,
             Kind::Read => self.control(pooled, BEGIN_READ, kind).await?,
             Kind::Look => {}
         }
         let output = self.run_body(pooled, body, kind).await?;
         match kind {
-            Kind::Write { .. } => self.commit(pooled).await?,
+            Kind::Write | Kind::Migrate { .. } => self.commit(pooled).await?,
             Kind::Read => self.control(pooled, "COMMIT", kind).await?,
             Kind::Look => {}
         }
@@ -253,9 +254,13 @@ impl Postgres {
 
     /// Runs a statement of the engine's own.
     async fn control<E: From<SqlError>>(&self, pooled: &mut Pooled, sql: &str, kind: &Kind) -> Result<(), Failed<E>> {
+        let limit = match kind {
+            Kind::Migrate { .. } => schema::TURN + ANSWER_GRACE,
+            _ => self.answer_timeout,
+        };
         let (connection, age) = pooled.connection();
         let run = raw_sql(AssertSqlSafe(sql)).execute(connection);
-        let outcome = self.pool.answer(age, self.answer_timeout, run).await;
+        let outcome = self.pool.answer(age, limit, run).await;
         match outcome.map_err(error::no_answer) {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(error::statement(sql, error, kind).into_failed()),
@@ -270,8 +275,8 @@ impl Postgres {
             Verdict::Broken => {}
             Verdict::Conflict | Verdict::Final => {
                 let undone: Result<(), Failed<SqlError>> = match kind {
-                    Kind::Write { .. } | Kind::Read => self.control(&mut pooled, "ROLLBACK", kind).await,
                     Kind::Look => Ok(()),
+                    _ => self.control(&mut pooled, "ROLLBACK", kind).await,
                 };
                 if undone.is_ok() {
                     pooled.give_back();

@@ -20,12 +20,20 @@ use crate::{Param, Row, SqlError, Tx, dialect::Expanded};
 
 /// How a body runs.
 pub(super) enum Kind {
-    /// In a transaction that begins with this.
-    Write { begin: String },
+    /// In a transaction.
+    Write,
+    /// In a transaction that begins with this, once all others of its kind have ended.
+    Migrate { begin: String },
     /// In a transaction that sees one snapshot and may not write.
     Read,
     /// Without a transaction, for one look-up: a snapshot of its own, and one trip to the server instead of three.
     Look,
+}
+
+impl Kind {
+    pub(super) fn writes(&self) -> bool {
+        matches!(self, Self::Write | Self::Migrate { .. })
+    }
 }
 
 /// The statements of one running transaction.
@@ -129,7 +137,7 @@ impl Tx for Body<'_> {
     }
 
     async fn batch(&mut self, sql: &'static str) -> Result<(), SqlError> {
-        if !matches!(self.kind, Kind::Write { .. }) {
+        if !self.kind.writes() {
             return self.failed(Err(only_looks(sql)));
         }
         let expanded = self.engine.dialect.expand(sql).map_err(|reason| SqlError::statement(sql, reason))?;

@@ -64,7 +64,7 @@ pub(super) fn statement(sql: &str, error: sqlx::Error, kind: &Kind) -> Failed<Sq
         // serialization_failure, deadlock_detected
         b"40001" | b"40P01" => failed(SqlError::Serialization { source }, Verdict::Conflict),
         // read_only_sql_transaction: in a read the body's mistake, otherwise a server that was demoted
-        b"25006" if matches!(kind, Kind::Write { .. }) => failed(SqlError::Unavailable { source }, Verdict::Lost),
+        b"25006" if kind.writes() => failed(SqlError::Unavailable { source }, Verdict::Lost),
         // lock_not_available, query_canceled by a time limit
         b"55P03" | b"57014" => failed(SqlError::Unavailable { source }, Verdict::Final),
         // disk_full
@@ -96,9 +96,7 @@ pub(super) fn statement(sql: &str, error: sqlx::Error, kind: &Kind) -> Failed<Sq
 /// stops while it waits for its standby, the connection is cut) the transaction may have taken effect.
 pub(super) fn commit<E: From<SqlError>>(error: sqlx::Error) -> Failed<E> {
     match state(&error).as_deref().map(str::as_bytes) {
-        Some(b"40001" | b"40P01" | [b'2', b'3', ..]) => {
-            statement("COMMIT", error, &Kind::Write { begin: String::new() }).into_failed()
-        }
+        Some(b"40001" | b"40P01" | [b'2', b'3', ..]) => statement("COMMIT", error, &Kind::Write).into_failed(),
         _ => in_doubt(cause(error)),
     }
 }

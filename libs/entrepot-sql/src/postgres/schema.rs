@@ -1,17 +1,23 @@
 //! Migrations of a schema, by one process at a time.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 use crate::{Migration, SqlError, Transaction, Tx, migration};
 
-/// Begins a transaction that may change the schema: alone among all that do, however long the others take, and without
-/// a time limit for the statements themselves. A statement that waits for a table makes everybody else wait behind it,
-/// so that wait stays bounded; the transaction is tried again by whoever asked for it.
+/// How long the migrations of others may take.
+pub(super) const TURN: Duration = Duration::from_secs(600);
+
+/// Begins a transaction that may change the schema: alone among all that do, after up to [`TURN`], and without a time limit
+/// for the statements themselves. A statement that waits for a table makes everybody else wait behind it, so that wait
+/// stays bounded; the transaction is tried again by whoever asked for it.
 pub(super) fn begin_migration(schema: &str) -> String {
+    let turn = TURN.as_secs();
     format!(
         "BEGIN ISOLATION LEVEL READ COMMITTED;
          SET LOCAL statement_timeout = 0;
-         SET LOCAL lock_timeout = '10min';
+         SET LOCAL lock_timeout = '{turn}s';
          SELECT pg_advisory_xact_lock(hashtext('entrepot schema {schema}'));
          SET LOCAL lock_timeout = '5s';
          DO $$ BEGIN IF to_regnamespace('{schema}') IS NULL THEN CREATE SCHEMA \"{schema}\"; END IF; END $$"

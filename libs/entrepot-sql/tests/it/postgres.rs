@@ -24,6 +24,21 @@ pub(crate) async fn until(what: &str, mut done: impl AsyncFnMut() -> bool) {
     }
 }
 
+/// How many sessions on this schema sleep.
+pub(crate) async fn sleeping(database: &Database) -> i64 {
+    let schema = database.schema_name();
+    let count = work(move |tx| {
+        let schema = schema.clone();
+        async move {
+            let sql = "SELECT count(*) AS sleeping FROM pg_stat_activity
+                       WHERE application_name = $1 AND wait_event = 'PgSleep'";
+            tx.query_one(sql, params![&schema]).await?.get("sleeping")
+        }
+        .boxed()
+    });
+    database.read(count).await.unwrap()
+}
+
 /// A replica that stops before its statement number `allowed`.
 pub(crate) fn stopping(database: &Database, allowed: usize) -> (Database, Pauses) {
     let pauses = Pauses::default();

@@ -1,8 +1,11 @@
 //! Migrations where several processes share a schema.
 
+use std::time::Duration;
+
 use entrepot_sql::{Database, Migration, PostgresOptions, SqlError, testing::Tampering};
 use futures_util::future::join_all;
 
+use super::{sleeping, until};
 use crate::support::{MIGRATIONS, database, insert, names, work};
 
 const MORE: Migration = Migration { version: 2, name: "more", sql: "ALTER TABLE item ADD COLUMN more {int}" };
@@ -12,6 +15,9 @@ const WITH_MORE: &[Migration] = &[MIGRATIONS[0], MORE];
 const WITH_LESS: &[Migration] = &[MIGRATIONS[0], MORE, LESS];
 
 const LESS: Migration = Migration { version: 3, name: "contract: less", sql: "ALTER TABLE item DROP COLUMN body" };
+
+/// Longer than the grace for an answer.
+const LONG: &[Migration] = &[Migration { version: 1, name: "long", sql: "SELECT pg_sleep(6)" }];
 
 #[tokio::test]
 async fn a_process_that_may_not_migrate_only_looks() {
@@ -41,6 +47,18 @@ async fn of_processes_that_migrate_at_once_one_does() {
     let mut steps: Vec<usize> = migrated.into_iter().map(Result::unwrap).collect();
     steps.sort_unstable();
     assert_eq!(steps, [0, 0, 0, 1]);
+}
+
+/// The one that waits for another hears nothing for longer than a server may take for any other statement.
+#[tokio::test]
+async fn a_long_migration_is_waited_for() {
+    let database = Database::temporary().await.unwrap();
+    let process = || database.replica_with(Tampering::default(), |options| options.statement_timeout(Duration::ZERO));
+    let (first, second) = (process(), process());
+    let migrating = tokio::spawn(async move { first.migrate("test", LONG).await });
+    until("the first is at it", async || sleeping(&database).await == 1).await;
+    assert_eq!(second.migrate("test", LONG).await.unwrap(), 0);
+    assert_eq!(migrating.await.unwrap().unwrap(), 1);
 }
 
 #[tokio::test]

@@ -3,14 +3,14 @@
 use std::{net::SocketAddr, time::Duration};
 
 use entrepot_sql::{
-    Database, PostgresOptions, SqlError, params,
+    Database, PostgresOptions, SqlError,
     testing::{Pauses, Tampering},
 };
 use entrepot_testkit::proxy::{Mode, Proxy};
 use futures_util::{FutureExt, future::join_all};
 use tokio::time::{Instant, timeout};
 
-use super::{end_sessions, stopped, until};
+use super::{end_sessions, sleeping, stopped, until};
 use crate::support::{Names, database, insert, names, work};
 
 /// What an outage may last beyond the failover itself.
@@ -42,21 +42,6 @@ const SLEEP: Duration = Duration::from_secs(2);
 /// Sleeps on the server.
 async fn sleep(process: Database) -> Result<(), SqlError> {
     process.read(work(|tx| async { tx.query("SELECT CAST(pg_sleep(2) AS text)", &[]).await.map(|_| ()) }.boxed())).await
-}
-
-/// How many sessions on this schema sleep.
-async fn sleeping(database: &Database) -> i64 {
-    let schema = database.schema_name();
-    let count = work(move |tx| {
-        let schema = schema.clone();
-        async move {
-            let sql = "SELECT count(*) AS sleeping FROM pg_stat_activity
-                       WHERE application_name = $1 AND wait_event = 'PgSleep'";
-            tx.query_one(sql, params![&schema]).await?.get("sleeping")
-        }
-        .boxed()
-    });
-    database.read(count).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
