@@ -117,14 +117,6 @@ impl Admission {
         }
     }
 
-    fn admit_at_once(&self, ask: Ask) -> Result<Permit, ApiError> {
-        let taken = self.state().take(&ask);
-        match taken {
-            Ok(()) => Ok(Permit { admission: self.clone(), ask }),
-            Err(refusal) => Err(self.shed(&ask, refusal, "at_once")),
-        }
-    }
-
     fn shed(&self, ask: &Ask, refusal: Refusal, when: &'static str) -> ApiError {
         let tenant = self.0.labels.label(ask.tenant.as_ref());
         let (class, reason) = (ask.class.as_str(), refusal.reason());
@@ -175,26 +167,32 @@ pub(crate) struct Permit {
 impl Permit {
     /// Counts `bytes` instead of what was known of the request when it was let in; more of them in their turn.
     ///
-    /// The place is given back first: two that kept what they have would wait for each other.
-    pub(crate) async fn charge(self, bytes: u64) -> Result<Self, ApiError> {
-        if bytes <= self.ask.bytes {
+    /// The place is given back before it waits: two that kept what they have would wait for each other.
+    pub(crate) async fn charge(mut self, bytes: u64) -> Result<Self, ApiError> {
+        if self.exchange(bytes).is_ok() {
             return Ok(self);
         }
-        let (admission, ask) = self.exchange(bytes);
+        let (admission, ask) = (self.admission.clone(), Ask { bytes, ..self.ask.clone() });
+        drop(self);
         admission.admit(ask).await
     }
 
     /// The same without waiting, for bytes that are in memory already.
-    pub(crate) fn charge_at_once(self, bytes: u64) -> Result<Self, ApiError> {
-        if bytes <= self.ask.bytes {
-            return Ok(self);
+    pub(crate) fn charge_at_once(mut self, bytes: u64) -> Result<Self, ApiError> {
+        match self.exchange(bytes) {
+            Ok(()) => Ok(self),
+            Err(refusal) => Err(self.admission.shed(&self.ask, refusal, "at_once")),
         }
-        let (admission, ask) = self.exchange(bytes);
-        admission.admit_at_once(ask)
     }
 
-    fn exchange(self, bytes: u64) -> (Admission, Ask) {
-        (self.admission.clone(), Ask { bytes, ..self.ask.clone() })
+    /// Takes the larger place in one step with giving the old one back, which whoever waits would have otherwise.
+    fn exchange(&mut self, bytes: u64) -> Result<(), Refusal> {
+        if bytes > self.ask.bytes {
+            let larger = Ask { bytes, ..self.ask.clone() };
+            self.admission.state().exchange(&self.ask, &larger)?;
+            self.ask = larger;
+        }
+        Ok(())
     }
 }
 

@@ -51,7 +51,7 @@ impl Lookups {
         }
         let flight = self.manifest_flights.join((key.clone(), seen), || {
             let read = self.read(key, known.as_ref());
-            refresh(self.caches.manifests.clone(), seen, key.clone(), known, read)
+            refresh(self.caches.manifests.clone(), seen, key.clone(), known, read, Some(PATIENCE))
         });
         flight.await.map_err(|error| ApiError::of_index(&error))
     }
@@ -81,13 +81,13 @@ impl Lookups {
         }
     }
 
-    /// A manifest that a client may be about not to push, because it is there: the index says so, now. Only where it
-    /// does not answer, and so takes no push either, memory does.
+    /// A manifest that a client may be about not to push, because it is there: the index says so, now, however long it
+    /// takes. Only where it cannot be asked, and so takes no push either, memory does: who pulls may go on.
     pub(crate) async fn present_manifest(&self, key: &Key) -> Result<Arc<CachedManifest>, ApiError> {
         let seen = self.caches.manifests.seen();
         let known = self.caches.manifests.get(key);
         let read = self.read(key, known.as_ref());
-        let outcome = refresh(self.caches.manifests.clone(), seen, key.clone(), known, read).await;
+        let outcome = refresh(self.caches.manifests.clone(), seen, key.clone(), known, read, None).await;
         outcome.map_err(|error| ApiError::of_index(&error))
     }
 
@@ -121,24 +121,27 @@ impl Lookups {
             let links = Arc::clone(&self.links);
             let (repository, digest) = key.clone();
             let read = async move { links.locate(&repository, digest).await };
-            refresh(self.caches.locations.clone(), seen, key, known, read)
+            refresh(self.caches.locations.clone(), seen, key, known, read, Some(PATIENCE))
         });
         flight.await.map_err(|error| ApiError::of_index(&error))
     }
 }
 
-/// Reads and keeps. What is known but no longer fresh is served where the index does not answer.
+/// Reads and keeps. What is known but no longer fresh is served where the index does not answer, or not within `patience`.
 async fn refresh<T: Clone + Send + Sync + 'static>(
     answers: Answers<T>,
     seen: Seen,
     key: Key,
     known: Option<Known<T>>,
     read: impl Future<Output = Result<T, IndexError>>,
+    patience: Option<Duration>,
 ) -> Outcome<T> {
     let asked = Instant::now();
     let usable = known.filter(Known::is_usable);
-    let outcome = match &usable {
-        Some(_) => timeout(PATIENCE, read).await.unwrap_or_else(|late| Err(IndexError::Unavailable(Box::new(late)))),
+    let outcome = match patience.filter(|_| usable.is_some()) {
+        Some(patience) => {
+            timeout(patience, read).await.unwrap_or_else(|late| Err(IndexError::Unavailable(Box::new(late))))
+        }
         None => read.await,
     };
     match (outcome, usable) {

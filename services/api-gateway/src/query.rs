@@ -67,7 +67,7 @@ mod tests {
         assert_eq!(query.get("absent"), None);
     }
 
-    /// clients.md point 39: crane sends n=1000; more is clamped, never an error.
+    /// crane sends n=1000; more is clamped, never an error.
     #[test]
     fn pages_are_clamped() {
         let limit = |query| Query::parse(Some(query)).page().map(|page| page.limit);

@@ -139,7 +139,7 @@ mod tests {
         assert_eq!(parse(&format!("/v2/a/referrers/{SHA}")), Route::Referrers(name("a"), SHA.parse().unwrap()));
     }
 
-    /// clients.md point 26: old tools omit the trailing slash.
+    /// Old tools omit the trailing slash.
     #[test]
     fn uploads_with_and_without_trailing_slash() {
         for path in ["/v2/a/b/blobs/uploads/", "/v2/a/b/blobs/uploads"] {

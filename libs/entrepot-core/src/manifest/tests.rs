@@ -61,7 +61,7 @@ fn an_index_depends_on_its_children_and_keeps_unknown_fields() {
     assert_eq!(serde_json::from_slice::<Value>(&manifest.payload).unwrap(), document);
 }
 
-/// clients.md point 14: a `BuildKit` cache is an index whose entries are layers and a cache config.
+/// A `BuildKit` cache is an index whose entries are layers and a cache config.
 #[test]
 fn a_buildkit_cache_index_is_accepted() {
     let document = with(

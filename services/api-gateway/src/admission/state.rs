@@ -118,7 +118,21 @@ impl State {
 
     /// Counts the request in, unless it does not fit.
     pub(super) fn take(&mut self, ask: &Ask) -> Result<(), Refusal> {
-        self.check(ask)?;
+        self.check_request(ask)?;
+        self.check_bytes(ask)?;
+        self.count(ask);
+        Ok(())
+    }
+
+    /// Counts a request that is in with the bytes of `new`, unless they do not fit.
+    pub(super) fn exchange(&mut self, old: &Ask, new: &Ask) -> Result<(), Refusal> {
+        self.give_back(old);
+        let fits = self.check_bytes(new);
+        self.count(if fits.is_ok() { new } else { old });
+        fits
+    }
+
+    fn count(&mut self, ask: &Ask) {
         self.used.add(ask);
         self.classes[ask.class as usize] += 1;
         if let Some(tenant) = &ask.tenant {
@@ -127,7 +141,6 @@ impl State {
                 None => self.tenants.entry(tenant.clone()).or_default().used.add(ask),
             }
         }
-        Ok(())
     }
 
     pub(super) fn give_back(&mut self, ask: &Ask) {
@@ -136,36 +149,47 @@ impl State {
         self.tenant(ask, |tenant| tenant.used.remove(ask));
     }
 
-    fn check(&self, ask: &Ask) -> Result<(), Refusal> {
+    fn check_request(&self, ask: &Ask) -> Result<(), Refusal> {
         let requests = part(self.limits.requests as u64, ask.class);
         if self.used.requests + 1 > requests {
             return Err(Refusal::Registry(Resource::Requests));
         }
+        let Some(name) = &ask.tenant else { return Ok(()) };
+        let used = self.used_by(name).requests;
+        if self.limits.tenant_requests.is_some_and(|limit| used + 1 > limit.max(1) as u64) {
+            return Err(Refusal::Tenant(Resource::Requests));
+        }
+        let contended = percent(self.limits.requests as u64, contended(ask.class));
+        if self.used.requests + 1 > contended && used + 1 > (requests / self.sharers(name)).max(1) {
+            return Err(Refusal::Share(Resource::Requests));
+        }
+        Ok(())
+    }
+
+    fn check_bytes(&self, ask: &Ask) -> Result<(), Refusal> {
         let bytes = part(self.limits.bytes_in_flight, ask.class);
         if over(self.used.bytes, ask.bytes, bytes) {
             return Err(Refusal::Registry(Resource::Bytes));
         }
         let Some(name) = &ask.tenant else { return Ok(()) };
-        let known = self.tenants.get(name);
-        let used = known.map(|tenant| tenant.used).unwrap_or_default();
-        if self.limits.tenant_requests.is_some_and(|limit| used.requests + 1 > limit.max(1) as u64) {
-            return Err(Refusal::Tenant(Resource::Requests));
-        }
-        if self.limits.tenant_bytes_in_flight.is_some_and(|limit| over(used.bytes, ask.bytes, limit)) {
+        let used = self.used_by(name).bytes;
+        if self.limits.tenant_bytes_in_flight.is_some_and(|limit| over(used, ask.bytes, limit)) {
             return Err(Refusal::Tenant(Resource::Bytes));
         }
-        // Those who are here, this one, and one that may come.
-        let sharers = self.tenants.len() as u64 + u64::from(known.is_none()) + 1;
-        let threshold = contended(ask.class);
-        let contended = percent(self.limits.requests as u64, threshold);
-        if self.used.requests + 1 > contended && used.requests + 1 > (requests / sharers).max(1) {
-            return Err(Refusal::Share(Resource::Requests));
-        }
-        let contended = percent(self.limits.bytes_in_flight, threshold);
-        if self.used.bytes + ask.bytes > contended && over(used.bytes, ask.bytes, bytes / sharers) {
+        let contended = percent(self.limits.bytes_in_flight, contended(ask.class));
+        if self.used.bytes + ask.bytes > contended && over(used, ask.bytes, bytes / self.sharers(name)) {
             return Err(Refusal::Share(Resource::Bytes));
         }
         Ok(())
+    }
+
+    fn used_by(&self, tenant: &TenantName) -> Usage {
+        self.tenants.get(tenant).map(|tenant| tenant.used).unwrap_or_default()
+    }
+
+    /// Those who are here, this one, and one that may come.
+    fn sharers(&self, tenant: &TenantName) -> u64 {
+        self.tenants.len() as u64 + u64::from(!self.tenants.contains_key(tenant)) + 1
     }
 
     /// A place in the queue, if there is one. A tenant gets at most a quarter of them.

@@ -62,7 +62,7 @@ fn refusal(answer: Result<Permit, ApiError>) -> (u16, String, u64, String) {
     (status, error["code"].as_str().unwrap().to_owned(), retry, error["message"].as_str().unwrap().to_owned())
 }
 
-/// reliability.md 2.5: new pushes are refused first, pushes under way last.
+/// New pushes are refused first, pushes under way last.
 #[tokio::test(start_paused = true)]
 async fn work_is_refused_in_the_order_of_what_it_costs_its_client() {
     let admission = Admission::new(limits(100));
@@ -298,6 +298,30 @@ async fn a_large_answer_of_any_kind_is_bytes_in_flight() {
     let second = answer(1 << 20).unwrap();
     drop((first, small, second));
     assert_eq!(admission.state().in_flight(), (0, 0, 0, 0));
+}
+
+/// Its work is done: it is not refused because others are many.
+#[tokio::test(start_paused = true)]
+async fn a_large_answer_keeps_the_place_of_its_request() {
+    for lone in [false, true] {
+        let admission = Admission::new(limits(100));
+        let tenant = |number: usize| if lone { "a".to_owned() } else { format!("t{number}") };
+        let admit = |number: usize| now(&admission, ask(Class::Metadata, &tenant(number), 0));
+        let mut held: Vec<Permit> = (0..).map_while(admit).collect();
+        // A place that comes free is theirs.
+        let mut waiter = Box::pin(admission.admit(ask(Class::Metadata, "z", 0)));
+        if !lone {
+            assert!(poll(&mut waiter).is_pending());
+        }
+        let permit = held.pop().unwrap();
+        let answer = keep(permit, Response::new(Body::from(vec![0; 20_000]))).unwrap();
+        assert_eq!(admission.state().in_flight().1, 20_000);
+        if !lone {
+            assert!(poll(&mut waiter).is_pending());
+        }
+        drop(answer);
+        assert!(poll(&mut waiter).is_ready());
+    }
 }
 
 proptest! {

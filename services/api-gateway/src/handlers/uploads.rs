@@ -182,7 +182,8 @@ async fn finish(
     resumable: bool,
 ) -> Result<(), ApiError> {
     let permit = call.take_permit();
-    let completion = Completion { held: held(call, session), offset, digest, resumable, _permit: permit };
+    let hold = call.gateway.drain.hold();
+    let completion = Completion { held: held(call, session), offset, digest, resumable, _permit: permit, _hold: hold };
     match completion.run(body).await {
         Err(Failed::Index(IndexError::UploadOffset { offset })) => Err(out_of_range(call, session, offset)),
         Err(Failed::Index(error)) => Err(error.into()),

@@ -1,5 +1,5 @@
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 
 use async_trait::async_trait;
 use entrepot_core::ports::index::{Referrer, StoredManifest, Visibility};
@@ -14,6 +14,8 @@ pub(crate) struct Index {
     present: AtomicBool,
     down: AtomicBool,
     stalled: AtomicBool,
+    /// Milliseconds until an answer.
+    takes: AtomicU64,
     /// How many manifests more are gone once they were named.
     vanishing: AtomicUsize,
     /// Names of the calls.
@@ -27,7 +29,7 @@ impl Index {
     async fn call<T>(&self, name: &'static str, value: T, unknown: IndexError) -> Result<T, IndexError> {
         self.calls.lock().unwrap().push(name);
         let present = self.present.load(SeqCst);
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        tokio::time::sleep(Duration::from_millis(self.takes.load(SeqCst))).await;
         if self.stalled.load(SeqCst) {
             std::future::pending::<()>().await;
         }
@@ -119,6 +121,7 @@ pub(crate) fn setup() -> (Arc<Index>, Caches, Lookups) {
         present: AtomicBool::new(true),
         down: AtomicBool::new(false),
         stalled: AtomicBool::new(false),
+        takes: AtomicU64::new(1),
         vanishing: AtomicUsize::new(0),
         calls: Mutex::default(),
         answered: AtomicUsize::new(0),
@@ -297,6 +300,11 @@ async fn presence_is_asked_of_the_index_each_time() {
     index.present.store(false, SeqCst);
     assert_eq!(status(lookups.present_manifest(&key()).await), 404);
     assert_eq!(status(lookups.manifest(&key()).await), 404, "what is gone is forgotten");
+    index.present.store(true, SeqCst);
+    assert_eq!(status(lookups.present_manifest(&key()).await), 200);
+    index.present.store(false, SeqCst);
+    index.takes.store(4_000, SeqCst);
+    assert_eq!(status(lookups.present_manifest(&key()).await), 404, "one that is slow takes pushes all the same");
     index.present.store(true, SeqCst);
     assert_eq!(status(lookups.present_manifest(&key()).await), 200);
     index.down.store(true, SeqCst);

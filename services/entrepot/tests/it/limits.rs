@@ -50,7 +50,7 @@ fn assert_limited(answer: &Response, status: u16, limit: &str) {
     assert!((1..=60).contains(&answer.header("retry-after").parse::<u32>().unwrap()));
 }
 
-/// reliability.md 2.5: pushes that have begun end well while everything else is refused.
+/// Pushes that have begun end well while everything else is refused.
 #[test]
 fn work_is_refused_in_order() {
     for topology in BOTH {

@@ -8,6 +8,7 @@ use entrepot_core::ports::notices::{Notice, Notices};
 use entrepot_core::ports::uploads::Finish;
 use entrepot_core::ports::{BlobError, BlobStore, IndexError, UploadIndex};
 use entrepot_core::{Digest, RepositoryName, StorageKey, UploadId};
+use entrepot_runtime::shutdown::Hold;
 use entrepot_runtime::telemetry::Chain;
 
 use crate::outlive::outliving;
@@ -64,6 +65,8 @@ pub(super) struct Completion {
     pub(super) resumable: bool,
     /// The place of its bytes, which are in memory for as long as this works on them, whether somebody waits for it or not.
     pub(super) _permit: Option<Permit>,
+    /// A gateway that drains waits for it: its connection, which would be waited for, may be gone.
+    pub(super) _hold: Hold,
 }
 
 impl Completion {

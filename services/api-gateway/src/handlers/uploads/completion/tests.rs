@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use entrepot_core::ports::blobs::{Appended, BlobSource, BodyError};
 use entrepot_core::{Algorithm, Page, PageOf, Principal, StorageKey};
+use entrepot_runtime::shutdown::{Drain, DrainConfig, Drained};
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt, stream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -144,7 +145,8 @@ fn completion(
         id: UploadId::random(),
     };
     let digest = Digest::of(Algorithm::Sha256, b"blob");
-    (Completion { held, offset: None, digest, resumable, _permit: None }, telling)
+    let hold = Drain::new(DrainConfig::IMMEDIATE).hold();
+    (Completion { held, offset: None, digest, resumable, _permit: None, _hold: hold }, telling)
 }
 
 /// A request is dropped as its connection is, with its answer still to come.
@@ -168,7 +170,8 @@ async fn a_client_that_goes_away_leaves_no_session_behind() {
     }
 }
 
-/// Invariant: bytes in memory are counted. A client that goes away does not take those of its body with it.
+/// Invariants: bytes in memory are counted, and a gateway that drains ends what it began. A client that goes away does not
+/// take its completion out of either.
 #[tokio::test]
 async fn a_completion_keeps_its_place_without_its_client() {
     let limits = AdmissionLimits {
@@ -182,6 +185,8 @@ async fn a_completion_keeps_its_place_without_its_client() {
     let admission = Admission::new(limits);
     let (mut completion, mut telling) = completion(true, None, || panic!("nothing is known"));
     completion._permit = Some(admission.admit(Ask::LOOK_UP).await.unwrap());
+    let drain = Drain::new(DrainConfig { timeout: Duration::from_secs(20), ..DrainConfig::IMMEDIATE });
+    completion._hold = drain.hold();
     let (go_on, gone_on) = oneshot::channel::<()>();
     let end = gone_on.map(|_| Err(BodyError::Cut));
     let mut request = Box::pin(completion.run(stream::once(end).boxed()));
@@ -192,8 +197,13 @@ async fn a_completion_keeps_its_place_without_its_client() {
     drop(request);
     let mut next = Box::pin(admission.admit(Ask::LOOK_UP));
     assert!((&mut next).now_or_never().is_none(), "there is no room while the bytes are there");
+    drain.start();
+    let mut drained = Box::pin(drain.drive());
+    let early = tokio::time::timeout(Duration::from_millis(100), &mut drained).await;
+    assert!(early.is_err(), "{early:?}");
     drop(go_on);
     assert!(next.await.is_ok());
+    assert_eq!(drained.await, Drained::Clean);
 }
 
 #[tokio::test]
