@@ -121,6 +121,19 @@ pub fn spans_enabled() -> bool {
     SPANS.load(Ordering::Relaxed)
 }
 
+/// Whether `filter` is a level or directives.
+///
+/// # Errors
+/// What it has to be instead.
+pub fn check_filter(filter: &str) -> Result<(), String> {
+    const EXPECTED: &str = "must be off, error, warn, info, debug or trace, or directives such as info,h2=debug";
+    // A word alone would be the name of a target, and nothing but that target would be logged.
+    if !filter.contains(['=', ',']) && filter.parse::<LevelFilter>().is_err() {
+        return Err(EXPECTED.to_owned());
+    }
+    EnvFilter::try_new(filter).map(|_| ()).map_err(|error| format!("{EXPECTED}: {error}"))
+}
+
 /// Installs logs, traces and a panic hook for the process. Call inside the tokio runtime.
 ///
 /// # Errors

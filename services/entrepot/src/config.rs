@@ -18,7 +18,7 @@ use entrepot_runtime::listen::CertificateFiles;
 use entrepot_runtime::network::{Networks, TrustedProxies};
 use entrepot_runtime::serve::ServeOptions;
 use entrepot_runtime::shutdown::DrainConfig;
-use entrepot_runtime::telemetry::{LogFormat, TelemetryConfig};
+use entrepot_runtime::telemetry::{self, LogFormat, TelemetryConfig};
 
 pub use self::internal::Internal;
 pub use self::limits::Limits;
@@ -162,7 +162,7 @@ impl Config {
             internal: Internal::read(&mut reader),
             gc: Gc::read(&mut reader),
             redis: Redis::read(&mut reader),
-            telemetry: telemetry(&mut reader, role),
+            telemetry: log_and_traces(&mut reader, role),
             drain: drain(&mut reader, role),
         };
         config.check(role, &mut reader);
@@ -235,6 +235,10 @@ impl Http {
         if public_url.as_deref().is_some_and(|url| !url.starts_with("http://") && !url.starts_with("https://")) {
             reader.reject("http.public_url", "must begin with http:// or https://");
         }
+        let host = public_url.as_deref().and_then(|url| url.split_once("://")).map(|(_, rest)| rest);
+        if host.is_some_and(|host| host.trim_end_matches('/').contains(['/', '?', '#'])) {
+            reader.reject("http.public_url", "must have no path: clients look for a registry at the root of its host");
+        }
         Self {
             listen: reader.list("http.listen", vec![local(5000)], "Addresses of the registry."),
             public_url,
@@ -280,18 +284,29 @@ impl Auth {
 
 impl Gc {
     fn read(reader: &mut Reader<'_>) -> Self {
-        Self {
-            interval: reader.field("gc.interval", Duration::from_secs(60), "Pause between two rounds of gc-worker."),
+        let gc = Self {
+            interval: reader.field(
+                "gc.interval",
+                Duration::from_secs(60),
+                "Pause between two rounds of gc-worker, at least 10ms.",
+            ),
             upload_idle: reader.field(
                 "gc.upload_idle",
                 Duration::from_secs(24 * 3600),
-                "An upload of which no request ended for so long is abandoned; longer than the longest single request takes.",
+                "An upload of which no request ended for so long is abandoned, at least 1m; longer than the longest single request takes.",
             ),
+        };
+        if gc.interval < Duration::from_millis(10) {
+            reader.reject("gc.interval", "must be at least 10ms");
         }
+        if gc.upload_idle < Duration::from_secs(60) {
+            reader.reject("gc.upload_idle", "must be at least 1m: uploads under way would be removed");
+        }
+        gc
     }
 }
 
-fn telemetry(reader: &mut Reader<'_>, role: Role) -> TelemetryConfig {
+fn log_and_traces(reader: &mut Reader<'_>, role: Role) -> TelemetryConfig {
     let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
     let default = if role == Role::Embedded { LogFormat::Text } else { LogFormat::Json };
     let sample: u32 = reader.field(
@@ -306,9 +321,17 @@ fn telemetry(reader: &mut Reader<'_>, role: Role) -> TelemetryConfig {
         "traces.otlp_endpoint",
         "OTLP gRPC endpoint such as http://127.0.0.1:4317; without it no traces are exported.",
     );
+    let is_url = |text: &String| text.starts_with("http://") || text.starts_with("https://");
+    if otlp_endpoint.as_ref().is_some_and(|endpoint| !is_url(endpoint)) {
+        reader.reject("traces.otlp_endpoint", "must begin with http:// or https://");
+    }
+    let filter = reader.field("log.level", "info".to_owned(), "Level, or directives such as info,h2=debug.");
+    if let Err(reason) = telemetry::check_filter(&filter) {
+        reader.reject("log.level", reason);
+    }
     TelemetryConfig {
         service_name: role.as_str().to_owned(),
-        filter: reader.field("log.level", "info".to_owned(), "Level, or directives such as info,h2=debug."),
+        filter,
         format: reader.choice(
             "log.format",
             default,

@@ -2,6 +2,9 @@ use std::time::Duration;
 
 use crate::config::{ByteSize, Reader};
 
+/// A request line with a name and a digest of full length, and a token of the registry's own.
+const LEAST_HEAD: ByteSize = ByteSize::kib(4);
+
 /// Limits of a [`super::Server`]; see the module for what each timeout is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServeOptions {
@@ -76,7 +79,7 @@ impl ServeOptions {
     pub fn read(reader: &mut Reader<'_>, section: &str) -> Self {
         let key = |name: &str| format!("{section}.{name}");
         let default = Self::default();
-        Self {
+        let options = Self {
             max_connections: reader.field(
                 &key("max_connections"),
                 default.max_connections,
@@ -122,6 +125,13 @@ impl ServeOptions {
             ),
             h2_stream_window: default.h2_stream_window,
             h2_connection_window: default.h2_connection_window,
+        };
+        if options.max_connections == 0 {
+            reader.reject(&key("max_connections"), "must be at least 1");
         }
+        if options.max_head < LEAST_HEAD {
+            reader.reject(&key("max_head"), format!("must be at least {LEAST_HEAD}, or no client's request fits"));
+        }
+        options
     }
 }

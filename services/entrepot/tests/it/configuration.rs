@@ -32,6 +32,11 @@ fn every_mistake_is_reported_at_once_with_its_key() {
         ("auth.token_lifetime", "1h"),
         ("auth.service", "the \"registry\""),
         ("internal.secret", "x"),
+        ("http.max_connections", "0"),
+        ("http.max_head", "1"),
+        ("gc.upload_idle", "0s"),
+        ("log.level", "loud"),
+        ("traces.otlp_endpoint", "collector:4317"),
     ] {
         source.set(key, value);
     }
@@ -60,6 +65,11 @@ fn every_mistake_is_reported_at_once_with_its_key() {
         "auth.token_lifetime",
         "auth.service",
         "internal.secret",
+        "http.max_connections",
+        "http.max_head",
+        "gc.upload_idle",
+        "log.level",
+        "traces.otlp_endpoint",
     ] {
         assert!(
             errors.lines().any(|line| line.contains(&format!("{key} ")) || line.contains(&format!("{key}:"))),
@@ -102,6 +112,12 @@ fn what_stands_in_challenges_and_signs_uploads_is_checked() {
         ("auth.service", "", false),
         ("http.public_url", "https://registry.example.com/", true),
         ("http.public_url", "https://a\",error=\"x", false),
+        ("http.public_url", "https://registry.example.com/images", false),
+        ("gc.interval", "10ms", true),
+        ("gc.interval", "0s", false),
+        ("log.level", "warn", true),
+        ("log.level", "info,h2=debug", true),
+        ("log.level", "entrepot=bogus", false),
         ("internal.secret", secret, true),
         ("internal.secret", &secret[1..], false),
     ] {
