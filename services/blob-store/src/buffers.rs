@@ -6,7 +6,10 @@
 
 mod memory;
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
@@ -36,10 +39,22 @@ const SPARE: usize = 2;
 /// How long an upload waits for those. Long enough for a burst to pass, and shorter than any client waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// The way home of an upload's buffers: a sure one comes back itself, of another only the word that it has.
+type Home = mpsc::Sender<Option<Memory>>;
+
 /// The buffers that all uploads of a process may have together.
+///
+/// # Who gets what
+/// An upload holds the sure ones for as long as it takes, and others only out of the first half: uploads that stall keep
+/// what they have, and the other half lets those in that come later. Of these others what nobody fills, hashes or writes
+/// at the moment is let go as soon as an upload waits to be let in.
 #[derive(Clone, Debug)]
 pub(crate) struct Pool {
     permits: Arc<Semaphore>,
+    /// All there is, in units.
+    all: usize,
+    /// Buffers beyond the sure ones that their upload does not use at the moment.
+    idle: Arc<Mutex<Vec<(Home, Memory)>>>,
     /// Memory of uploads that have ended, for the next: small blobs would spend their time on getting it from the system.
     spare: Arc<Mutex<Vec<Block>>>,
 }
@@ -48,17 +63,25 @@ impl Pool {
     /// As many as fit into `bytes`, and enough for one upload.
     pub(crate) fn new(bytes: u64) -> Self {
         let units = usize::try_from(bytes / UNIT as u64).unwrap_or(usize::MAX);
-        let permits = Arc::new(Semaphore::new(units.clamp(SURE * units_of(BUFFER), Semaphore::MAX_PERMITS)));
-        Self { permits, spare: Arc::default() }
+        let all = units.clamp(SURE * units_of(BUFFER), Semaphore::MAX_PERMITS);
+        Self { permits: Arc::new(Semaphore::new(all)), all, idle: Arc::default(), spare: Arc::default() }
     }
 
-    /// The buffers of an upload, of `size` bytes each: two, and up to `most` while there are enough.
+    /// The buffers of an upload, of `size` bytes each: two, and up to `most` while half of the memory is free.
     ///
     /// # Errors
     /// [`BlobError::Unavailable`] when others hold all of them.
     pub(crate) async fn enter(&self, most: usize, size: usize) -> Result<Buffers, BlobError> {
         let size = size.min(BUFFER);
-        let sure = Arc::clone(&self.permits).acquire_many_owned((SURE * units_of(size)) as u32);
+        let mut sure = pin!(Arc::clone(&self.permits).acquire_many_owned((SURE * units_of(size)) as u32));
+        let sure = poll_fn(|context| {
+            if let Poll::Ready(sure) = sure.as_mut().poll(context) {
+                return Poll::Ready(sure);
+            }
+            // In this order: whatever comes home from now on finds somebody who waits.
+            drop(std::mem::take(&mut *self.idle()));
+            sure.as_mut().poll(context)
+        });
         match timeout(PATIENCE, sure).await {
             Ok(Ok(sure)) => Ok(Buffers::new(self.clone(), sure, most, size)),
             Ok(Err(_)) | Err(_) => {
@@ -69,6 +92,32 @@ impl Pool {
 }
 
 impl Pool {
+    /// Keeps a buffer for the upload that it came home to, unless that has ended or others wait.
+    fn keep(&self, memory: Memory, home: &Home) {
+        let mut idle = self.idle();
+        // Looked at while it is held: whoever ends or begins to wait later looks here.
+        if !home.is_closed() && !memory.is_wanted() {
+            idle.push((home.clone(), memory));
+        }
+    }
+
+    /// A buffer that was [kept](Self::keep) for this upload and not let go.
+    fn take_back(&self, home: &Home) -> Option<Memory> {
+        let mut idle = self.idle();
+        let place = idle.iter().position(|(of, _)| of.same_channel(home))?;
+        Some(idle.swap_remove(place).1)
+    }
+
+    /// Lets all go that was kept for this upload.
+    fn forget(&self, home: &Home) {
+        self.idle().retain(|(of, _)| !of.same_channel(home));
+    }
+
+    /// Held for a moment, by nothing that panics.
+    fn idle(&self) -> MutexGuard<'_, Vec<(Home, Memory)>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Held for a moment, by nothing that panics.
     fn spare(&self) -> MutexGuard<'_, Vec<Block>> {
         self.spare.lock().unwrap_or_else(PoisonError::into_inner)
@@ -86,9 +135,9 @@ pub(crate) struct Buffers {
     sure: OwnedSemaphorePermit,
     unmade: usize,
     size: usize,
-    /// What has come back; `None` for a buffer that was given to others.
+    /// What has come back; `None` for a buffer that the pool keeps, or has let go.
     free: mpsc::Receiver<Option<Memory>>,
-    home: mpsc::Sender<Option<Memory>>,
+    home: Home,
 }
 
 impl Buffers {
@@ -108,9 +157,8 @@ impl Buffers {
             }
             // One of the sure ones comes back at least.
             let back = self.free.recv().await.expect("a sender is at hand");
-            match back {
-                Some(memory) => return Ok(self.filling(memory, capacity)),
-                None => self.unmade += 1,
+            if let Some(memory) = self.returned(back) {
+                return Ok(self.filling(memory, capacity));
             }
         }
     }
@@ -122,11 +170,23 @@ impl Buffers {
     pub(crate) fn at_hand(&mut self, capacity: usize) -> Result<Option<Filling>, BlobError> {
         loop {
             match self.free.try_recv() {
-                Ok(Some(memory)) => return Ok(Some(self.filling(memory, capacity))),
-                Ok(None) => self.unmade += 1,
+                Ok(back) => {
+                    if let Some(memory) = self.returned(back) {
+                        return Ok(Some(self.filling(memory, capacity)));
+                    }
+                }
                 Err(_) => return Ok(self.make()?.map(|memory| self.filling(memory, capacity))),
             }
         }
+    }
+
+    /// A buffer that came back, unless others have got it.
+    fn returned(&mut self, back: Option<Memory>) -> Option<Memory> {
+        let memory = back.or_else(|| self.pool.take_back(&self.home));
+        if memory.is_none() {
+            self.unmade += 1;
+        }
+        memory
     }
 
     fn filling(&self, memory: Memory, capacity: usize) -> Filling {
@@ -141,6 +201,8 @@ impl Buffers {
         let units = units_of(self.size);
         let (permit, sure) = match self.sure.split(units) {
             Some(permit) => (permit, true),
+            // Others are let in by the other half, whether the client that fills this one goes on or not.
+            None if self.pool.permits.available_permits() < units + self.pool.all / 2 => return Ok(None),
             None => match Arc::clone(&self.pool.permits).try_acquire_many_owned(units as u32) {
                 Ok(permit) => (permit, false),
                 Err(_) => return Ok(None),
@@ -153,12 +215,20 @@ impl Buffers {
     }
 }
 
+impl Drop for Buffers {
+    fn drop(&mut self) {
+        // In this order: whatever comes home from now on is not kept.
+        self.free.close();
+        self.pool.forget(&self.home);
+    }
+}
+
 /// A buffer that is being filled.
 pub(crate) struct Filling {
     memory: Memory,
     length: usize,
     capacity: usize,
-    home: mpsc::Sender<Option<Memory>>,
+    home: Home,
 }
 
 impl Filling {
@@ -185,7 +255,7 @@ struct Filled {
     /// `None` only while it is dropped.
     memory: Option<Memory>,
     length: usize,
-    home: mpsc::Sender<Option<Memory>>,
+    home: Home,
 }
 
 impl AsRef<[u8]> for Filled {
@@ -196,10 +266,16 @@ impl AsRef<[u8]> for Filled {
 
 impl Drop for Filled {
     fn drop(&mut self) {
-        if let Some(memory) = self.memory.take() {
-            // The upload may have ended; there is always room for all of its buffers.
-            let _ = self.home.try_send((!memory.is_wanted()).then_some(memory));
-        }
+        let Some(memory) = self.memory.take() else { return };
+        let back = match memory.is_sure() {
+            true => Some(memory),
+            false => {
+                memory.pool().keep(memory, &self.home);
+                None
+            }
+        };
+        // The upload may have ended; there is always room for all of its buffers.
+        let _ = self.home.try_send(back);
     }
 }
 

@@ -34,6 +34,7 @@ impl Block {
 }
 
 /// One buffer of an upload.
+#[derive(Debug)]
 pub(super) struct Memory {
     /// `None` only while it is dropped.
     block: Option<Block>,
@@ -60,9 +61,17 @@ impl Memory {
         self.block.as_mut().map_or(&mut [], |block| &mut block.map[block.start..block.start + block.size])
     }
 
-    /// Others may need it more: their uploads cannot even begin.
+    pub(super) fn pool(&self) -> Pool {
+        self.pool.clone()
+    }
+
+    pub(super) fn is_sure(&self) -> bool {
+        self.sure
+    }
+
+    /// Others may need it more: their uploads cannot even begin. Whoever waits holds all that is free.
     pub(super) fn is_wanted(&self) -> bool {
-        !self.sure && self.pool.permits.available_permits() == 0
+        self.pool.permits.available_permits() == 0
     }
 }
 

@@ -27,26 +27,84 @@ fn filled(buffers: &mut Buffers) -> Option<Bytes> {
     buffer.freeze()
 }
 
-#[tokio::test]
+fn all_of(buffers: &mut Buffers) -> Vec<Bytes> {
+    std::iter::from_fn(|| filled(buffers)).collect()
+}
+
+fn units_free(pool: &Pool) -> usize {
+    pool.permits.available_permits()
+}
+
+#[tokio::test(start_paused = true)]
 async fn uploads_share_what_there_is_and_each_has_its_two() {
     let pool = Pool::new(7 * BUFFER as u64);
-    let mut first = buffers(&pool);
-    let held: Vec<Bytes> = std::iter::from_fn(|| filled(&mut first)).collect();
-    assert_eq!(held.len(), 7);
+    let (mut first, mut second, mut third) = (buffers(&pool), buffers(&pool), buffers(&pool));
+    let held = [all_of(&mut first), all_of(&mut second), all_of(&mut third)];
+    assert_eq!(held.each_ref().map(Vec::len), [SURE; 3]);
     let refused = pool.enter(BUFFERS, BUFFER).await;
     assert!(matches!(refused, Err(BlobError::Unavailable(_))));
+    drop((first, second, third, held));
+    assert_eq!(units_free(&pool), 7 * units_of(BUFFER));
+}
 
-    // What comes back goes to the one that waits, but for the two.
-    let mut second = pin!(pool.enter(BUFFERS, BUFFER));
-    assert!(ready(second.as_mut()).is_none());
+/// Clients that stall keep what they have filled, and must not keep others from beginning.
+#[tokio::test]
+async fn what_is_not_sure_comes_out_of_the_first_half() {
+    let pool = Pool::new(32 * BUFFER as u64);
+    let mut stalled = Vec::new();
+    // Two that were lucky, and as many more as the second half has room for.
+    for expected in [8, 8, 2, 2, 2, 2, 2, 2, 2, 2] {
+        let mut upload = buffers(&pool);
+        let held = all_of(&mut upload);
+        assert_eq!(held.len(), expected);
+        stalled.push((upload, held));
+    }
+    stalled.truncate(1);
+    assert_eq!(all_of(&mut buffers(&pool)).len(), BUFFERS);
+}
+
+#[tokio::test]
+async fn an_upload_alone_has_all_its_buffers_of_twice_as_many() {
+    for (pool, expected) in [(2, 2), (4, 2), (8, 4), (15, 7), (16, 8)] {
+        let pool = Pool::new(pool * BUFFER as u64);
+        let mut only = buffers(&pool);
+        // Time and again: they come home.
+        for _ in 0..3 {
+            assert_eq!(all_of(&mut only).len(), expected, "{pool:?}");
+        }
+    }
+}
+
+/// A client that was fast stalls, and of its buffers none is in use any more.
+#[tokio::test]
+async fn what_has_come_home_is_let_go_when_somebody_waits() {
+    let pool = Pool::new(16 * BUFFER as u64);
+    let mut fast = buffers(&pool);
+    drop(all_of(&mut fast));
+    let mut others: Vec<Buffers> = (0..4).map(|_| buffers(&pool)).collect();
+    assert_eq!(units_free(&pool), 0);
+    // All the others need, not just one of them.
+    others.extend((0..3).map(|_| buffers(&pool)));
+    assert!(ready(pool.enter(BUFFERS, BUFFER)).is_none());
+    assert_eq!(all_of(&mut fast).len(), SURE);
+    drop(others);
+    assert_eq!(all_of(&mut fast).len(), BUFFERS, "it may have them again");
+    drop(fast);
+    assert_eq!(units_free(&pool), 16 * units_of(BUFFER));
+}
+
+#[tokio::test]
+async fn what_comes_home_goes_to_somebody_who_waits() {
+    let pool = Pool::new(16 * BUFFER as u64);
+    let mut first = buffers(&pool);
+    let held = all_of(&mut first);
+    let others: Vec<Buffers> = (0..4).map(|_| buffers(&pool)).collect();
+    let mut waiting = pin!(pool.enter(BUFFERS, BUFFER));
+    assert!(ready(waiting.as_mut()).is_none());
     drop(held);
-    let mut second = second.await.unwrap();
-    let of_first: Vec<Bytes> = std::iter::from_fn(|| filled(&mut first)).collect();
-    let of_second: Vec<Bytes> = std::iter::from_fn(|| filled(&mut second)).collect();
-    assert_eq!(of_first.len() + of_second.len(), 7);
-    assert_eq!(of_second.len(), 2);
-    drop((first, second, of_first, of_second));
-    assert_eq!(pool.permits.available_permits(), 7 * units_of(BUFFER));
+    assert!(ready(waiting.as_mut()).is_some());
+    assert_eq!(all_of(&mut first).len(), BUFFERS - 3, "but for the other's two, and one to spare");
+    drop(others);
 }
 
 #[tokio::test]

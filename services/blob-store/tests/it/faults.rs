@@ -157,7 +157,8 @@ async fn a_stalled_disk_does_not_fill_the_memory() {
     let refused = refused.expect("it has got memory").unwrap();
     assert!(matches!(refused, Err(BlobError::Unavailable(_))), "{refused:?}");
     let taken = taken.load(Ordering::SeqCst);
-    assert!((6 << 20..7 << 20).contains(&taken), "{taken} bytes were taken");
+    // Its two buffers: with the third, less than half would be left to others.
+    assert!((4 << 20..5 << 20).contains(&taken), "{taken} bytes were taken");
     drop(stalled);
     assert_eq!(first.await.unwrap().unwrap(), 20 << 20);
     assert_eq!(upload(&bytes).await.unwrap().unwrap(), 20 << 20);
