@@ -33,8 +33,8 @@ impl Blobs {
         Self { store, memory: Pool::new(UPLOAD_MEMORY) }
     }
 
-    /// Bounds the memory of all uploads together. Each has 2 MiB of it and up to 10 while there is enough; one that cannot
-    /// have its 2 within a second is refused as [`BlobError::Unavailable`].
+    /// Bounds the memory of all uploads together. Each has 4 MiB of it, and up to 16 while half of it is free; over a
+    /// bucket 1 MiB. One that cannot have its 4, or its 1, within a second is refused as [`BlobError::Unavailable`].
     #[must_use]
     pub fn upload_memory(self, bytes: u64) -> Self {
         Self { memory: Pool::new(bytes), ..self }
