@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -21,8 +22,13 @@ use super::plan::LEAST;
 
 /// What budgets count in.
 const UNIT: usize = 1 << 20;
+/// Units of the room for the least part that S3 takes; a room for more is a large one.
+const SMALL: usize = LEAST.div_ceil(UNIT);
 /// How long whoever has no memory yet waits for some. Shorter than any client waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a large room waits for more before it gives back what it has: at first less than those have patience whom it
+/// keeps waiting, at last about as long as a client may stall.
+const GATHERING: Range<Duration> = Duration::from_secs(3)..Duration::from_secs(48);
 
 /// Memory for the parts of all uploads together.
 ///
@@ -30,13 +36,22 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Nobody waits with half a part in hand. [`Room`] is taken at once for as many bytes as S3 takes for a part, so whoever
 /// has room fills it or gives up, sends it, and gives it back, and needs nothing of others for that. Beyond those bytes
 /// a part [grows](Self::grow) only while there is plenty, and is sent as it is when there is not: a client that is slow
-/// holds no more than what everybody is sure of. Rooms are given in the order in which they were asked for.
+/// holds no more than what everybody is sure of. Small rooms are given in the order in which they were asked for.
+///
+/// Late parts of huge uploads cannot be cut. Their large rooms have a limit together, which leaves at least one small room
+/// to everybody else, and are gathered a small room at a time, in turn with the others: waiting for all of it at once would
+/// keep those who come later from what is free, for as long as the client of one small room stalls. What is gathered waits
+/// for small rooms alone, as the large ones that are let into the limit fit beside each other, and a small one waits for no
+/// large one that is not whole; so all get through. Where clients stall with small rooms, what is gathered would lie idle
+/// while others are refused: whoever gets nothing more for a while gives it back, and gathers again later, with more patience
+/// each time, so that it does not starve where turns are long because everybody is busy.
 #[derive(Clone, Debug)]
 pub(super) struct Budget {
     units: Arc<Semaphore>,
-    /// What rooms for more than the least part may take of it: late parts of huge uploads cannot be cut, and the uploads
-    /// of others must not wait until such a part is full. Taken before the units, so that nobody waits for it with some.
+    /// What large rooms may have of it. Taken before the units, so that nobody waits for it with some.
     large: Arc<Semaphore>,
+    /// As much of it as one large room may have, in units.
+    most: usize,
     all: usize,
 }
 
@@ -52,20 +67,41 @@ impl Budget {
     /// Memory for `bytes`.
     pub(super) fn new(bytes: usize) -> Self {
         let all = bytes.div_ceil(UNIT).clamp(1, Semaphore::MAX_PERMITS);
-        let large = (all - all / 4).max(1);
-        Self { units: Arc::new(Semaphore::new(all)), large: Arc::new(Semaphore::new(large)), all }
+        let most = if all < 2 * SMALL { all } else { all - SMALL.max(all / 4) };
+        Self { units: Arc::new(Semaphore::new(all)), large: Arc::new(Semaphore::new(most)), most, all }
     }
 
     /// Room for `bytes`, however long it takes: for an upload that has been let in.
     ///
-    /// What is larger than the whole budget takes all of it.
+    /// What is larger than large rooms may be together takes all that they may have.
     pub(super) async fn room(&self, bytes: usize) -> Room {
         let wanted = bytes.div_ceil(UNIT);
-        let large = match wanted > LEAST.div_ceil(UNIT) {
-            true => Some(take(&self.large, wanted.min(self.all - self.all / 4)).await),
-            false => None,
+        if wanted <= SMALL {
+            return Room { units: take(&self.units, wanted.min(self.all)).await, _large: None, bytes };
+        }
+        let wanted = wanted.min(self.most);
+        let large = take(&self.large, wanted).await;
+        let mut patience = GATHERING.start;
+        let units = loop {
+            if let Some(units) = self.gather(wanted, patience).await {
+                break units;
+            }
+            tokio::time::sleep(patience).await;
+            patience = GATHERING.end.min(patience * 2);
         };
-        Room { units: take(&self.units, wanted.min(self.all)).await, _large: large, bytes }
+        Room { units, _large: Some(large), bytes }
+    }
+
+    /// Takes what a large room needs bit by bit; gives it back if the next bit is not to be had for so long.
+    async fn gather(&self, wanted: usize, patience: Duration) -> Option<OwnedSemaphorePermit> {
+        // A budget that has no room beside a large one gives it in one piece, or two of them could have half of it each.
+        let step = if self.most == self.all { wanted } else { SMALL.min(wanted) };
+        let next = |units: usize| tokio::time::timeout(patience, take(&self.units, units));
+        let mut units = next(step).await.ok()?;
+        while units.num_permits() < wanted {
+            units.merge(next(step.min(wanted - units.num_permits())).await.ok()?);
+        }
+        Some(units)
     }
 
     /// Room for `bytes`, for an upload that has had none; `None` if there is none for too long.

@@ -1,3 +1,5 @@
+use futures_util::FutureExt;
+
 use super::*;
 
 const MIB: usize = 1 << 20;
@@ -90,6 +92,86 @@ async fn large_rooms_leave_some_memory_for_small_ones() {
     let _small = (budget.room(5 * MIB).await, budget.room(5 * MIB).await);
     drop(first);
     second.await;
+}
+
+/// The part of one huge upload waits for slow clients; others must not wait for it meanwhile.
+#[tokio::test(start_paused = true)]
+async fn a_large_room_that_waits_is_in_nobodys_way() {
+    for stalled in [1, 3, 7] {
+        let budget = Budget::new(40 * MIB);
+        let mut slow: Vec<Room> = Vec::new();
+        for _ in 0..stalled {
+            slow.push(budget.room(5 * MIB).await);
+        }
+        let large = budget.clone();
+        let large = tokio::spawn(async move { large.room(64 * MIB).await });
+        tokio::task::yield_now().await;
+        assert!(budget.first_room(5 * MIB).await.is_some(), "{stalled}");
+        // It has it once there is enough.
+        slow.truncate(2);
+        let large = large.await.unwrap();
+        assert_eq!((large.units.num_permits(), large.bytes), (30, 64 * MIB));
+        let small = budget.first_room(5 * MIB).await;
+        assert_eq!(small.is_some(), stalled == 1, "no more than all of it");
+        drop((large, small, slow));
+        assert_eq!((budget.units.available_permits(), budget.large.available_permits()), (40, 30));
+    }
+}
+
+/// Small rooms come and go, and there is never enough at one time.
+#[tokio::test]
+async fn a_large_room_takes_its_turns() {
+    let budget = Budget::new(40 * MIB);
+    let mut small = VecDeque::new();
+    for _ in 0..8 {
+        small.push_back(budget.room(5 * MIB).await);
+    }
+    let mut large = Box::pin(budget.room(30 * MIB));
+    assert!((&mut large).now_or_never().is_none());
+    let mut waiting: VecDeque<_> = (0..8).map(|_| Box::pin(budget.room(5 * MIB))).collect();
+    assert!(waiting.iter_mut().all(|room| room.now_or_never().is_none()));
+    let mut served = 0;
+    for turn in 1.. {
+        assert!(turn < 50, "it starves");
+        small.pop_front();
+        if (&mut large).now_or_never().is_some() {
+            break;
+        }
+        for mut room in std::mem::take(&mut waiting) {
+            match (&mut room).now_or_never() {
+                Some(room) => {
+                    served += 1;
+                    small.push_back(room);
+                }
+                None => waiting.push_back(room),
+            }
+        }
+        while waiting.len() < 8 {
+            let mut room = Box::pin(budget.room(5 * MIB));
+            assert!((&mut room).now_or_never().is_none());
+            waiting.push_back(room);
+        }
+    }
+    assert!(served >= 5, "they stood still while it waited");
+}
+
+/// Rooms of all sizes, many more than fit: each gets its turn, whatever the size of the budget.
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_ever() {
+    for all in [1, 5, 9, 10, 11, 19, 40, 160] {
+        let budget = Budget::new(all * MIB);
+        let rooms = (0..200).map(|n| {
+            let budget = budget.clone();
+            async move {
+                let room = budget.room([5, 8, 2, 16, 5, 64, 32][n % 7] * MIB).await;
+                tokio::task::yield_now().await;
+                drop(room);
+            }
+        });
+        let all_rooms = tokio::time::timeout(Duration::from_secs(20), futures_util::future::join_all(rooms));
+        assert!(all_rooms.await.is_ok(), "of {all}");
+        assert_eq!(budget.units.available_permits(), all);
+    }
 }
 
 #[tokio::test]
