@@ -173,6 +173,10 @@ impl Inner {
 
 #[async_trait]
 impl ObjectStore for S3Store {
+    fn copies(&self) -> bool {
+        true
+    }
+
     async fn open_writer(
         &self,
         key: &ObjectKey,

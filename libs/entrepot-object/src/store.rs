@@ -36,6 +36,14 @@ pub const WRITE_ALIGNMENT: usize = 4096;
 ///   bytes. They never get into the object of a newer one; at worst the newer one is [`ObjectError::Discarded`].
 #[async_trait]
 pub trait ObjectStore: Debug + Send + Sync + 'static {
+    /// Whether [`ObjectWriter::write`] copies into memory of the driver's own. Bytes need not be gathered for such a one.
+    ///
+    /// A writer of it, one that is just opened too, may hold memory that others wait for. Whoever needs other memory to
+    /// write has that before it opens one, or two could wait for each other.
+    fn copies(&self) -> bool {
+        false
+    }
+
     /// Starts writing `key` at the offset of `resume`.
     ///
     /// [`WriterState::start`] begins a new object. Fails with `Fenced` if the key has seen a higher
@@ -90,11 +98,6 @@ pub trait ObjectWriter: Debug + Send {
     ///
     /// On [`ObjectError::NoSpace`] everything after the last checkpoint has been dropped.
     async fn write(&mut self, chunks: Vec<Bytes>) -> Result<(), ObjectError>;
-
-    /// Whether [`write`](Self::write) copies into memory of the driver's own. Bytes need not be gathered for such a one.
-    fn copies(&self) -> bool {
-        false
-    }
 
     /// Returns the state from which another writer, or `seal`, can go on at the present offset.
     async fn checkpoint(&mut self, durability: Durability) -> Result<WriterState, ObjectError>;

@@ -10,10 +10,10 @@ use entrepot_object::{Durability, ListQuery, ListScope, ObjectError, ObjectKey, 
 use entrepot_runtime::telemetry::Chain;
 
 use crate::attempt::Attempt;
-use crate::buffers::Pool;
+use crate::buffers::{Entry, Pool};
 use crate::hasher::Hasher;
 use crate::intake::Intake;
-use crate::pipeline::pump;
+use crate::pipeline::{Passage, pump};
 use crate::rehash::{hash_again, hasher_at};
 use crate::writer_state::{Saved, encode};
 
@@ -34,7 +34,8 @@ impl Blobs {
     }
 
     /// Bounds the memory of all uploads together. Each has 4 MiB of it, and up to 16 while half of it is free; over a
-    /// bucket 1 MiB. One that cannot have its 4, or its 1, within a second is refused as [`BlobError::Unavailable`].
+    /// bucket 1 MiB. A new one that cannot have its 4, or its 1, within a second is refused as [`BlobError::Unavailable`];
+    /// one that has bytes acknowledged waits some minutes.
     #[must_use]
     pub fn upload_memory(self, bytes: u64) -> Self {
         Self { memory: Pool::new(bytes), ..self }
@@ -97,13 +98,15 @@ impl Blobs {
         intake: &mut Intake,
         durability: Durability,
     ) -> Result<(WriterState, Option<Hasher>), BlobError> {
+        let entry = if open.from.offset > 0 { Entry::UnderWay } else { Entry::New };
+        let passage = Passage::new(intake, &self.memory, self.store.copies(), entry).await?;
         let writer = self.store.open_writer(open.key, open.epoch, open.from).await.map_err(failed)?;
         let mut attempt = Attempt::new(writer);
         let written = async {
             let hasher = hasher_at(known, algorithm, &mut *attempt).await?;
             let known = hasher.is_some();
             let hasher = hasher.unwrap_or_else(|| Hasher::new(algorithm));
-            let hasher = pump(intake, &mut *attempt, hasher, &self.memory).await?;
+            let hasher = pump(intake, passage, &mut *attempt, hasher).await?;
             Ok((attempt.checkpoint(durability).await.map_err(failed)?, known.then_some(hasher)))
         }
         .await;

@@ -36,8 +36,29 @@ pub(crate) const UNIT: usize = BUFFER / 4;
 /// Buffers that are kept when no upload uses them.
 const SPARE: usize = 2;
 
-/// How long an upload waits for those. Long enough for a burst to pass, and shorter than any client waits for an answer.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// Which upload asks for buffers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Entry {
+    /// One of which no byte is acknowledged: its client loses nothing when it is refused.
+    New,
+    /// One that goes on. Refusing it would cost all that its client has sent, gigabytes perhaps.
+    UnderWay,
+}
+
+impl Entry {
+    /// How long it waits for the sure buffers.
+    const fn patience(self) -> Duration {
+        match self {
+            // Long enough for a burst to pass, and shorter than any client waits for an answer.
+            Self::New => Duration::from_secs(1),
+            // Whoever has buffers gets on with its client or is cut off when that has stalled for a minute
+            // (`body_stall`), so a wait of several says that they are held by clients that are slow and not gone, and may be so
+            // for hours. Meanwhile nobody reads this one's body, and nobody notices if its own client has gone: that is why
+            // there is an end.
+            Self::UnderWay => Duration::from_secs(5 * 60),
+        }
+    }
+}
 
 /// The way home of an upload's buffers: a sure one comes back itself, of another only the word that it has.
 type Home = mpsc::Sender<Option<Memory>>;
@@ -70,8 +91,8 @@ impl Pool {
     /// The buffers of an upload, of `size` bytes each: two, and up to `most` while half of the memory is free.
     ///
     /// # Errors
-    /// [`BlobError::Unavailable`] when others hold all of them.
-    pub(crate) async fn enter(&self, most: usize, size: usize) -> Result<Buffers, BlobError> {
+    /// [`BlobError::Unavailable`] when others hold all of them for longer than `entry` has patience.
+    pub(crate) async fn enter(&self, most: usize, size: usize, entry: Entry) -> Result<Buffers, BlobError> {
         let size = size.min(BUFFER);
         let mut sure = pin!(Arc::clone(&self.permits).acquire_many_owned((SURE * units_of(size)) as u32));
         let sure = poll_fn(|context| {
@@ -82,7 +103,7 @@ impl Pool {
             drop(std::mem::take(&mut *self.idle()));
             sure.as_mut().poll(context)
         });
-        match timeout(PATIENCE, sure).await {
+        match timeout(entry.patience(), sure).await {
             Ok(Ok(sure)) => Ok(Buffers::new(self.clone(), sure, most, size)),
             Ok(Err(_)) | Err(_) => {
                 Err(BlobError::Unavailable("uploads under way hold all of the memory for uploads".into()))

@@ -11,7 +11,7 @@ use futures_util::future::try_join3;
 use tokio::sync::mpsc;
 
 use crate::blobs::{failed, spawn};
-use crate::buffers::{BUFFER, BUFFERS, Pool, SURE, UNIT};
+use crate::buffers::{BUFFER, BUFFERS, Buffers, Entry, Pool, SURE, UNIT};
 use crate::hasher::Hasher;
 use crate::intake::Intake;
 
@@ -19,23 +19,44 @@ use crate::intake::Intake;
 /// received meanwhile; an upload with fewer goes one by one.
 const WRITTEN: usize = 2;
 
+/// What a body passes through.
+pub(crate) enum Passage {
+    /// Nothing: this is all of it.
+    Small(Bytes),
+    /// These.
+    Large(Buffers),
+}
+
+impl Passage {
+    /// Waits until it is known which, and for the memory. Done before a writer is opened, for that may hold memory of the
+    /// driver's: nobody waits for this with some of that.
+    pub(crate) async fn new(intake: &mut Intake, pool: &Pool, copies: bool, entry: Entry) -> Result<Self, BlobError> {
+        if let Some(bytes) = intake.small().await? {
+            return Ok(Self::Small(bytes));
+        }
+        // What a driver copies at once waits in its memory, and not here too.
+        let (most, size) = if copies { (SURE, UNIT) } else { (BUFFERS, BUFFER) };
+        pool.enter(most, size, entry).await.map(Self::Large)
+    }
+}
+
 /// Passes the whole body through `hasher` to `writer`.
 pub(crate) async fn pump(
     intake: &mut Intake,
+    passage: Passage,
     writer: &mut dyn ObjectWriter,
     mut hasher: Hasher,
-    pool: &Pool,
 ) -> Result<Hasher, BlobError> {
-    if let Some(bytes) = intake.small().await? {
-        hasher.update(&bytes);
-        if !bytes.is_empty() {
-            writer.write(vec![bytes]).await.map_err(failed)?;
+    let mut buffers = match passage {
+        Passage::Large(buffers) => buffers,
+        Passage::Small(bytes) => {
+            hasher.update(&bytes);
+            if !bytes.is_empty() {
+                writer.write(vec![bytes]).await.map_err(failed)?;
+            }
+            return Ok(hasher);
         }
-        return Ok(hasher);
-    }
-    // What a driver copies at once waits in its memory, and not here too.
-    let (most, size) = if writer.copies() { (SURE, UNIT) } else { (BUFFERS, BUFFER) };
-    let mut buffers = pool.enter(most, size).await?;
+    };
     // There is a place for every buffer, so sending never waits.
     let (to_hash, hashing) = mpsc::channel(BUFFERS);
     let (to_disk, writing) = mpsc::channel(BUFFERS);

@@ -44,8 +44,8 @@ impl Inner {
         };
         let mut filling = Filling::default();
         if stored.size as usize > PIECE {
-            let room = self.budget.first_room(stored.size as usize).await;
-            filling.enter(room.ok_or_else(|| ObjectError::Busy { action: "find memory to seal", key: key.clone() })?);
+            // However long it takes: all that the client has sent would be lost.
+            filling.enter(self.budget.room(stored.size as usize).await);
         }
         let mut tail = self.open_tail(key, stored, notes.offset()).await?;
         while let Some(bytes) = tail.next().await.map_err(|fault| fault.at("read the tail of", key))? {

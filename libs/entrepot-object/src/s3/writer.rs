@@ -29,8 +29,8 @@ pub(super) struct S3Writer {
     /// In order; a part under way has its place.
     parts: Vec<Option<Part>>,
     filling: Filling,
-    /// Whether it has had memory: from then on it waits for more as long as that takes, for what it has taken from its
-    /// client would be lost.
+    /// Whether it has had memory, it or a writer before it: from then on it waits for more as long as that takes, for
+    /// what was taken from the client would be lost.
     is_let_in: bool,
     sending: JoinSet<Result<(usize, Part), Fault>>,
     slots: Arc<Semaphore>,
@@ -64,7 +64,7 @@ impl S3Writer {
             upload_is_new: false,
             parts: parts.into_iter().map(Some).collect(),
             filling: Filling::default(),
-            is_let_in: false,
+            is_let_in: offset > 0,
             sending: JoinSet::new(),
             tail: None,
         };
@@ -237,10 +237,6 @@ impl S3Writer {
 
 #[async_trait]
 impl ObjectWriter for S3Writer {
-    fn copies(&self) -> bool {
-        true
-    }
-
     fn offset(&self) -> u64 {
         self.offset
     }

@@ -149,6 +149,10 @@ impl FaultStore {
 
 #[async_trait]
 impl ObjectStore for FaultStore {
+    fn copies(&self) -> bool {
+        self.inner.copies()
+    }
+
     async fn open_writer(
         &self,
         key: &ObjectKey,
@@ -200,10 +204,6 @@ struct FaultWriter {
 
 #[async_trait]
 impl ObjectWriter for FaultWriter {
-    fn copies(&self) -> bool {
-        self.inner.copies()
-    }
-
     fn offset(&self) -> u64 {
         self.inner.offset()
     }

@@ -97,6 +97,28 @@ async fn only_an_upload_that_has_had_no_memory_is_refused_for_want_of_it() {
     waiting.await.unwrap();
 }
 
+/// A later request of an upload is a writer of its own, and its client has as much to lose.
+#[tokio::test]
+async fn an_upload_that_goes_on_waits_for_memory() {
+    let bucket = Bucket::start().await;
+    let store = store(&bucket, 5 * MIB).await;
+    let mut first = writer(&store, "under-way").await;
+    write(&mut *first, &bytes(5 * MIB, 1)).await.unwrap();
+    let state = first.checkpoint(Durability::Durable).await.unwrap();
+    let mut holder = writer(&store, "holder").await;
+    write(&mut *holder, &bytes(2 * MIB, 2)).await.unwrap();
+    let mut next = store.open_writer(&key("under-way"), 2, &state).await.unwrap();
+    // Nothing is sent from here on, so time may pass by itself.
+    tokio::time::pause();
+    let more = bytes(2 * MIB, 3);
+    let mut waiting = Box::pin(write(&mut *next, &more));
+    let waited = tokio::time::timeout(Duration::from_secs(600), &mut waiting).await;
+    assert!(waited.is_err(), "{waited:?}");
+    tokio::time::resume();
+    drop(holder);
+    waiting.await.unwrap();
+}
+
 /// A store whose memory is that of one part, and of one that fits into it.
 async fn tight(bucket: &Bucket) -> S3Store {
     S3Store::new(&S3Options { part_size: 5 * MIB, buffer_memory: 5 * MIB, ..bucket.options() }).await

@@ -13,7 +13,7 @@ fn ready<T>(future: impl Future<Output = T>) -> Option<T> {
 }
 
 fn buffers(pool: &Pool) -> Buffers {
-    ready(pool.enter(BUFFERS, BUFFER)).unwrap().unwrap()
+    ready(pool.enter(BUFFERS, BUFFER, Entry::New)).unwrap().unwrap()
 }
 
 /// Buffers of a pool that is never empty.
@@ -41,7 +41,7 @@ async fn uploads_share_what_there_is_and_each_has_its_two() {
     let (mut first, mut second, mut third) = (buffers(&pool), buffers(&pool), buffers(&pool));
     let held = [all_of(&mut first), all_of(&mut second), all_of(&mut third)];
     assert_eq!(held.each_ref().map(Vec::len), [SURE; 3]);
-    let refused = pool.enter(BUFFERS, BUFFER).await;
+    let refused = pool.enter(BUFFERS, BUFFER, Entry::New).await;
     assert!(matches!(refused, Err(BlobError::Unavailable(_))));
     drop((first, second, third, held));
     assert_eq!(units_free(&pool), 7 * units_of(BUFFER));
@@ -85,7 +85,7 @@ async fn what_has_come_home_is_let_go_when_somebody_waits() {
     assert_eq!(units_free(&pool), 0);
     // All the others need, not just one of them.
     others.extend((0..3).map(|_| buffers(&pool)));
-    assert!(ready(pool.enter(BUFFERS, BUFFER)).is_none());
+    assert!(ready(pool.enter(BUFFERS, BUFFER, Entry::New)).is_none());
     assert_eq!(all_of(&mut fast).len(), SURE);
     drop(others);
     assert_eq!(all_of(&mut fast).len(), BUFFERS, "it may have them again");
@@ -99,12 +99,27 @@ async fn what_comes_home_goes_to_somebody_who_waits() {
     let mut first = buffers(&pool);
     let held = all_of(&mut first);
     let others: Vec<Buffers> = (0..4).map(|_| buffers(&pool)).collect();
-    let mut waiting = pin!(pool.enter(BUFFERS, BUFFER));
+    let mut waiting = pin!(pool.enter(BUFFERS, BUFFER, Entry::New));
     assert!(ready(waiting.as_mut()).is_none());
     drop(held);
     assert!(ready(waiting.as_mut()).is_some());
     assert_eq!(all_of(&mut first).len(), BUFFERS - 3, "but for the other's two, and one to spare");
     drop(others);
+}
+
+/// What its client has sent would be lost.
+#[tokio::test(start_paused = true)]
+async fn an_upload_under_way_waits_where_a_new_one_is_refused() {
+    let pool = Pool::new(2 * BUFFER as u64);
+    let holder = buffers(&pool);
+    let mut under_way = pin!(pool.enter(BUFFERS, BUFFER, Entry::UnderWay));
+    assert!(timeout(Duration::from_secs(200), under_way.as_mut()).await.is_err());
+    assert!(matches!(pool.enter(BUFFERS, BUFFER, Entry::New).await, Err(BlobError::Unavailable(_))));
+    drop(holder);
+    let holder = under_way.await.unwrap();
+    let under_way = pool.enter(BUFFERS, BUFFER, Entry::UnderWay).await;
+    assert!(matches!(under_way, Err(BlobError::Unavailable(_))), "not for ever");
+    drop(holder);
 }
 
 #[tokio::test]
@@ -167,7 +182,7 @@ async fn a_buffer_that_outlives_its_upload_is_let_go() {
 async fn no_upload_gets_more_than_it_asks_for() {
     let pool = Pool::new(1 << 30);
     for (most, expected) in [(0, SURE), (SURE, SURE), (5, 5), (usize::MAX, BUFFERS)] {
-        let mut asked = ready(pool.enter(most, BUFFER)).unwrap().unwrap();
+        let mut asked = ready(pool.enter(most, BUFFER, Entry::New)).unwrap().unwrap();
         let held: Vec<Bytes> = std::iter::from_fn(|| filled(&mut asked)).collect();
         assert_eq!(held.len(), expected);
     }
@@ -187,7 +202,7 @@ async fn a_few_are_kept_for_the_next_upload() {
     assert!(pool.spare().is_empty());
     // One of another size is of no use.
     drop((second, held));
-    let mut other = ready(pool.enter(1, UNIT)).unwrap().unwrap();
+    let mut other = ready(pool.enter(1, UNIT, Entry::New)).unwrap().unwrap();
     let mut buffer = ready(other.next(usize::MAX)).unwrap().unwrap();
     buffer.take(&mut vec![1; BUFFER].as_slice());
     let bytes = buffer.freeze().unwrap();
@@ -197,12 +212,13 @@ async fn a_few_are_kept_for_the_next_upload() {
 #[tokio::test]
 async fn small_buffers_count_as_what_they_are() {
     let pool = Pool::new(BUFFER as u64 * 2);
-    let mut small: Vec<Buffers> = std::iter::from_fn(|| Some(ready(pool.enter(SURE, UNIT))?.unwrap())).collect();
+    let mut small: Vec<Buffers> =
+        std::iter::from_fn(|| Some(ready(pool.enter(SURE, UNIT, Entry::New))?.unwrap())).collect();
     assert_eq!(small.len(), 4);
     assert!(small.iter_mut().all(|buffers| filled(buffers).is_some()));
-    assert!(ready(pool.enter(SURE, BUFFER)).is_none());
+    assert!(ready(pool.enter(SURE, BUFFER, Entry::New)).is_none());
     drop(small);
-    assert!(ready(pool.enter(SURE, BUFFER)).is_some());
+    assert!(ready(pool.enter(SURE, BUFFER, Entry::New)).is_some());
 }
 
 /// What a large page is for: the disk is given one piece.

@@ -175,3 +175,27 @@ async fn an_upload_gets_through_with_the_least_memory() {
         assert_eq!(sealed.unwrap(), bytes.len() as u64);
     }
 }
+
+/// What its client has sent would be lost. It waits before it opens a writer, which may hold memory that others wait for.
+#[tokio::test(start_paused = true)]
+async fn an_upload_under_way_waits_for_memory_before_anything_else() {
+    let bed = Bed::memory();
+    let blobs = bed.blobs.clone().upload_memory(0);
+    let position = start(1);
+    let bytes = content(1 << 20);
+    let appended = blobs.append(position.clone(), body(&bytes[..9])).await.unwrap();
+    let position = next(&position, appended);
+    let stalled = stream::iter([Ok(bytes.clone().into())]).chain(stream::pending()).boxed();
+    let mut holder = Box::pin(blobs.append(start(1), stalled));
+    assert!(tokio::time::timeout(Duration::from_secs(1), &mut holder).await.is_err());
+    bed.faults.fail_nth(Op::OpenWriter, 1);
+    let refused = blobs.append(start(1), body(&bytes)).await;
+    assert!(matches!(refused, Err(BlobError::Unavailable(_))), "{refused:?}");
+    let mut waiting = Box::pin(blobs.append(position.clone(), body(&bytes[9..])));
+    let waited = tokio::time::timeout(Duration::from_secs(200), &mut waiting).await;
+    assert!(waited.is_err(), "{waited:?}");
+    drop(holder);
+    let failed = waiting.await;
+    assert!(matches!(failed, Err(BlobError::Unavailable(_))), "only now is a writer opened: {failed:?}");
+    blobs.seal(position, body(&bytes[9..]), sha256(&bytes)).await.unwrap();
+}
