@@ -1,5 +1,6 @@
 //! `/v2/<name>/blobs/uploads/…`: the gateway conducts, index and blob-store never call each other.
 
+mod appending;
 mod completion;
 mod segments;
 
@@ -7,15 +8,15 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use entrepot_core::content_range::ContentRange;
+use entrepot_core::ports::IndexError;
 use entrepot_core::ports::blobs::ByteStream;
 use entrepot_core::ports::notices::Notice;
-use entrepot_core::ports::{BlobError, IndexError};
 use entrepot_core::{Action, Algorithm, Digest, RepositoryName, Resource, UploadId};
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, LOCATION, RANGE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
+use self::appending::append_all;
 use self::completion::{Completion, Failed, Held};
-use self::segments::Segments;
 use super::{CONTENT_DIGEST, Call, UPLOAD_UUID, empty};
 use crate::auth::Caller;
 use crate::error::ApiError;
@@ -91,11 +92,6 @@ async fn try_mount(
     }
 }
 
-/// What a client that is cut off sends again at most: bytes before a multiple of this are acknowledged while the rest of
-/// the request is still to come. As large as the largest part of a multipart
-/// upload, whose sizes divide it, so that none has to be kept for the segment after it.
-const SEGMENT: u64 = 64 << 20;
-
 /// A chunk. Without `Content-Range` the bytes go wherever the upload stands, as docker streams.
 ///
 /// A long one is stored as if it had come in several, for docker and podman send a whole layer in one request.
@@ -109,23 +105,15 @@ pub(crate) async fn patch(
     let session = Session { repository, id };
     let range = chunk_range(&call.parts.headers)?;
     let uploads = &call.gateway.ports.uploads;
-    let mut position = match uploads.begin_append(repository, id, range.map(|range| range.start)).await {
+    let position = match uploads.begin_append(repository, id, range.map(|range| range.start)).await {
         Ok(position) => position,
         Err(error) => return Err(refuse(call, session, request, error).await),
     };
-    let body = Segments::new(body::stream(request, range.map(|range| range.length)));
-    loop {
-        let segment = body.next(SEGMENT - position.offset % SEGMENT);
-        let appended = match call.gateway.ports.blobs.append(position.clone(), segment).await {
-            Ok(appended) => appended,
-            Err(BlobError::NotFound) => return Err(held(call, session).lost(&position).await.into()),
-            Err(error) => return Err(error.into()),
-        };
-        uploads.save(id, &position, appended.offset, appended.state).await?;
-        if !body.has_more().await.map_err(BlobError::Body)? {
-            return Ok(accepted(call, session, appended.offset));
-        }
-        position = uploads.begin_append(repository, id, Some(appended.offset)).await?;
+    let body = body::stream(request, range.map(|range| range.length));
+    match append_all(&held(call, session), position, body).await {
+        Ok(offset) => Ok(accepted(call, session, offset)),
+        Err(Failed::Index(error)) => Err(error.into()),
+        Err(Failed::Blob(error)) => Err(error.into()),
     }
 }
 
