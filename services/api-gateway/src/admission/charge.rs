@@ -7,7 +7,9 @@ use http::Method;
 use super::Class;
 use crate::route::Route;
 
-/// What an upload holds of a body that has more: four buffers of 1 MiB on their way to the disk or to blob-store.
+/// What an upload counts as that has more: the buffers that it has for sure on their way to the disk. Where it is alone it
+/// has more, out of memory that has a limit of its own (`limits.upload_memory`). A gateway of a fleet holds less, a window of
+/// HTTP/2 towards blob-store; counting the same there bounds how many uploads come to that.
 const UPLOAD_BYTES: u64 = 4 << 20;
 /// What a download holds for a client that is slower than the storage.
 const DOWNLOAD_BYTES: u64 = 256 << 10;
