@@ -3,7 +3,9 @@
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
-use api_gateway::{AccessMode, AdmissionLimits, Gateway, GatewayConfig, Ports, RateLimits, RedirectPolicy, Redirects};
+use api_gateway::{
+    AccessMode, AdmissionLimits, Gateway, GatewayConfig, Ports, RateLimits, RedirectPolicy, Redirects, SegmentSize,
+};
 use async_trait::async_trait;
 use blob_store::Blobs;
 use bytes::Bytes;
@@ -76,6 +78,7 @@ impl Registry {
     pub(crate) fn gateway(self, mode: AccessMode) -> Gateway {
         let config = GatewayConfig {
             mode,
+            segment: SegmentSize::LARGEST_PART,
             service: SERVICE.into(),
             public_url: None,
             tls: true,

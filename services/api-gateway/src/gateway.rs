@@ -17,7 +17,7 @@ use http::{HeaderValue, Method, Response};
 use crate::admission::{self, Admission, Ask, Rates};
 use crate::auth::Authenticator;
 use crate::caches::Caches;
-use crate::config::GatewayConfig;
+use crate::config::{GatewayConfig, SegmentSize};
 use crate::connector::Connector;
 use crate::error::ApiError;
 use crate::handlers;
@@ -64,6 +64,7 @@ pub(crate) struct Inner {
     pub(crate) admission: Admission,
     pub(crate) rates: Rates,
     pub(crate) manifest_room: Room,
+    pub(crate) segment: SegmentSize,
     pub(crate) drain: Drain,
 }
 
@@ -85,6 +86,7 @@ impl Gateway {
             admission: Admission::new(config.limits),
             rates,
             manifest_room: Room::new(),
+            segment: config.segment,
             drain,
         }))
     }

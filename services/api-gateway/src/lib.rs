@@ -28,6 +28,6 @@ mod route;
 mod source;
 
 pub use admission::{AdmissionLimits, Rate, RateLimits};
-pub use config::{AccessMode, GatewayConfig};
+pub use config::{AccessMode, GatewayConfig, SegmentSize};
 pub use gateway::{Gateway, Ports};
 pub use redirect::{RedirectPolicy, Redirects};

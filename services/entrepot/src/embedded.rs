@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
-use api_gateway::{AccessMode, Gateway, GatewayConfig, Ports};
+use api_gateway::{AccessMode, Gateway, GatewayConfig, Ports, SegmentSize};
 use axum::Router;
 use axum::extract::Request;
 use axum::middleware::map_request;
@@ -65,7 +65,7 @@ pub async fn build(config: &Config, process: &mut Process) -> anyhow::Result<Rou
         notices: shared.notices,
         budget: shared.budget,
     };
-    Ok(public_router(config, &secret, ports, tokens, None, process))
+    Ok(public_router(config, &secret, ports, tokens, None, SegmentSize::LARGEST_PART, process))
 }
 
 /// The OCI API and the token endpoint on one router.
@@ -75,6 +75,7 @@ pub(crate) fn public_router(
     ports: Ports,
     tokens: Arc<dyn TokenService>,
     data_tls: Option<ClientTls>,
+    segment: SegmentSize,
     process: &mut Process,
 ) -> Router {
     let gateway = GatewayConfig {
@@ -86,6 +87,7 @@ pub(crate) fn public_router(
         pull: config.pull.clone(),
         limits: config.limits.admission,
         rates: config.limits.rates,
+        segment,
         data_tls,
     };
     let gateway = Gateway::new(&gateway, ports, process.drain.clone());

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
-use api_gateway::{AccessMode, Ports};
+use api_gateway::{AccessMode, Ports, SegmentSize};
 use auth_token::{Auth, AuthConfig, Mode};
 use axum::Router;
 use entrepot_core::ports::{BlobStore, GarbageQueue, Notices, TokenService};
@@ -88,7 +88,7 @@ pub(crate) fn gateway_router(config: &Config, process: &mut Process) -> anyhow::
         budget: shared.budget,
     };
     let data_tls = peers.tls.map(|tls| tls.data_client);
-    Ok(public_router(config, &secret, ports, tokens, data_tls, process))
+    Ok(public_router(config, &secret, ports, tokens, data_tls, SegmentSize::FIRST_PARTS, process))
 }
 
 async fn blob_store(config: &Config, process: &mut Process) -> anyhow::Result<()> {

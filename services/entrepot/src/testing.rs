@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use api_gateway::Ports;
+use api_gateway::{Ports, SegmentSize};
 use auth_token::Admin;
 use axum::Router;
 use entrepot_proto::server::Services;
@@ -313,5 +313,5 @@ async fn over_grpc(config: &Config, process: &mut Process) -> anyhow::Result<Rou
         notices: shared.notices,
         budget: shared.budget,
     };
-    Ok(public_router(config, &secret, ports, tokens, None, process))
+    Ok(public_router(config, &secret, ports, tokens, None, SegmentSize::FIRST_PARTS, process))
 }

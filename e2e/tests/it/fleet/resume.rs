@@ -15,10 +15,9 @@ use super::{check, number, plain};
 const REPOSITORY: &str = "resume/layer";
 /// What a client sends in one request, and so the most that it has to send again.
 const CHUNK: u64 = 16 << 20;
-/// The largest part: as much of one request as need not be acknowledged.
-const PART: u64 = 64 << 20;
-/// What lies in sockets, given by the client and taken by nobody.
-const ON_THE_WAY: u64 = 16 << 20;
+/// A part. What is not acknowledged of one request, and what lies in sockets, given by the client and taken by nobody, is
+/// no more together.
+const PART: u64 = 16 << 20;
 /// A kill in every so many chunks.
 const EVERY: u64 = 8;
 
@@ -133,7 +132,7 @@ fn streamed(registry: &mut Registry) -> Result<String> {
         let other = registry.api_of(&gateways[(at + 1) % gateways.len()]);
         upload = other.upload_status(&upload).context("the session is lost")?;
         let again = given.checked_sub(upload.offset).context("more is acknowledged than was sent")?;
-        ensure!(again <= PART + ON_THE_WAY, "{again} bytes of {given} have to be sent again");
+        ensure!(again <= PART, "{again} bytes of {given} have to be sent again");
         most = most.max(again);
         ensure!(registry.ended().len() == 1, "another process ended");
         registry.restart()?;

@@ -110,7 +110,7 @@ pub(crate) async fn patch(
         Err(error) => return Err(refuse(call, session, request, error).await),
     };
     let body = body::stream(request, range.map(|range| range.length));
-    match append_all(&held(call, session), position, body).await {
+    match append_all(&held(call, session), position, body, call.gateway.segment).await {
         Ok(offset) => Ok(accepted(call, session, offset)),
         Err(Failed::Index(error)) => Err(error.into()),
         Err(Failed::Blob(error)) => Err(error.into()),

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use api_gateway::Ports;
+use api_gateway::{Ports, SegmentSize};
 use axum::Router;
 use entrepot_core::ports::{BlobStore, TokenService};
 use entrepot_proto::client::{
@@ -223,7 +223,7 @@ impl Storage {
             budget: shared.budget,
         };
         let data_tls = self.tls.as_ref().map(|tls| tls.data_client.clone());
-        Ok(public_router(config, &self.secret, ports, tokens, data_tls, process))
+        Ok(public_router(config, &self.secret, ports, tokens, data_tls, SegmentSize::FIRST_PARTS, process))
     }
 }
 

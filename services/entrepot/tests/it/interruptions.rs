@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 
-use entrepot::testing::{TestRegistry, poll};
+use entrepot::testing::{TestRegistry, Topology, poll};
 use entrepot_core::{Algorithm, Digest};
 use entrepot_testkit::builders::content;
 
@@ -81,15 +81,16 @@ fn cut_stream_changes_nothing_acknowledged(registry: TestRegistry) {
 
 /// docker and podman send a layer in one request; what is cut off with it is the last segment and no more.
 fn cut_layer_keeps_its_whole_segments(registry: TestRegistry) {
-    const SEGMENT: usize = 64 << 20;
-    let layer = noise(SEGMENT + (3 << 20));
+    // Where another gateway may have to go on, they are shorter.
+    let segment = if registry.topology() == Topology::Grpc { 8 << 20 } else { 64 << 20 };
+    let layer = noise(segment + (3 << 20));
     let location = open_upload(&registry, "app");
     let headers = format!("Content-Length: {}", layer.len());
-    let cut = begin(&registry, "PATCH", &location, &headers, &layer[..SEGMENT + (1 << 20)]);
+    let cut = begin(&registry, "PATCH", &location, &headers, &layer[..segment + (1 << 20)]);
     assert_ended(&cut);
-    assert_eq!(registry.get(&location).expect(204).header("range"), format!("0-{}", SEGMENT - 1));
+    assert_eq!(registry.get(&location).expect(204).header("range"), format!("0-{}", segment - 1));
     let digest = Digest::of(Algorithm::Sha256, &layer);
-    let rest = registry.call("PUT", &completing(&location, &digest)).body(layer.slice(SEGMENT..));
+    let rest = registry.call("PUT", &completing(&location, &digest)).body(layer.slice(segment..));
     rest.send().expect(201);
     assert_blob(&registry, "app", &digest, &layer);
 }

@@ -9,11 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use super::completion::{Failed, Held};
 use super::segments::Segments;
-
-/// What a client that is cut off sends again at most: bytes before a multiple of this are acknowledged while the rest of
-/// the request is still to come. As large as the largest part of a multipart upload. Sizes of parts that are powers of two
-/// divide it, so that none has to be kept for the segment after it; others, and parts cut for want of memory, leave a rest.
-const SEGMENT: u64 = 64 << 20;
+use crate::config::SegmentSize;
 
 /// How long a save is repeated while the index does not answer: a standby of PostgreSQL takes over in less.
 const SAVING: Duration = Duration::from_secs(30);
@@ -24,11 +20,16 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from
 ///
 /// The segments are one request, so they share its epoch: were each to take the session over like a request of its own, an
 /// old request would cut off a newer one that came between two of them. As it is, its next append or save loses.
-pub(super) async fn append_all(held: &Held, mut position: WriterPosition, body: ByteStream) -> Result<u64, Failed> {
+pub(super) async fn append_all(
+    held: &Held,
+    mut position: WriterPosition,
+    body: ByteStream,
+    segment: SegmentSize,
+) -> Result<u64, Failed> {
     let body = Segments::new(body);
     loop {
-        let segment = body.next(SEGMENT - position.offset % SEGMENT);
-        let appended = match held.blobs.append(position.clone(), segment).await {
+        let bytes = body.next(segment.left(position.offset));
+        let appended = match held.blobs.append(position.clone(), bytes).await {
             Ok(appended) => appended,
             Err(BlobError::NotFound) => return Err(held.lost(&position).await.into()),
             Err(error) => return Err(Failed::Blob(error)),

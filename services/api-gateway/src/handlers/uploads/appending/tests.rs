@@ -132,9 +132,26 @@ async fn send(faults: fn(usize) -> Result<(), IndexError>) -> (Result<u64, Faile
     };
     let chunk = Bytes::from(vec![0; MIB as usize]);
     let body = stream::iter((0..150).map(move |_| Ok(chunk.clone()))).boxed();
-    let appended = append_all(&held, position, body).await;
+    let appended = append_all(&held, position, body, SegmentSize::LARGEST_PART).await;
     let saves = ports.saves.lock().unwrap().clone();
     (appended, saves)
+}
+
+#[test]
+fn segments_end_where_parts_do() {
+    let (first, largest) = (SegmentSize::FIRST_PARTS, SegmentSize::LARGEST_PART);
+    for (size, offset, left) in [
+        (first, 0, 8 * MIB),
+        (first, 8 * MIB, 8 * MIB),
+        (first, 8 * MIB + 1, 8 * MIB - 1),
+        (first, 8_000 * MIB - 1, 1),
+        (first, 8_000 * MIB, 64 * MIB),
+        (first, 8_065 * MIB, 63 * MIB),
+        (largest, 65 * MIB, 63 * MIB),
+        (largest, 9_000 * MIB, 24 * MIB),
+    ] {
+        assert_eq!(size.left(offset), left, "{size:?} at {offset}");
+    }
 }
 
 fn unavailable() -> Result<(), IndexError> {
