@@ -4,7 +4,7 @@ use entrepot_core::ports::blobs::WriterPosition;
 use entrepot_core::{RepositoryName, UploadId};
 use entrepot_sql::{Param, Transaction, Tx, params};
 
-use super::session::{self, FoundEpoch, State};
+use super::session::{self, State, Takeover};
 use crate::error::Failure;
 
 /// Takes a session over for an append: from now on an older request of it can record nothing.
@@ -15,7 +15,7 @@ pub(crate) struct BeginAppend {
     pub(crate) repository: RepositoryName,
     pub(crate) id: UploadId,
     pub(crate) offset: Option<u64>,
-    pub(crate) found: FoundEpoch,
+    pub(crate) takeover: Takeover,
 }
 
 #[async_trait]
@@ -32,8 +32,7 @@ impl Transaction for BeginAppend {
             State::Done | State::Dead => return Err(IndexError::UploadUnknown.into()),
         }
         session.check_offset(self.offset)?;
-        self.found.check(&session)?;
-        session.epoch += 1;
+        session.epoch = self.takeover.epoch(&session)?;
         tx.execute(
             "UPDATE upload SET state = 'open', epoch = $2, digest = NULL, updated_at = {now} WHERE id = $1",
             params![&self.id.to_string(), Param::unsigned(session.epoch)?],
