@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    io::ErrorKind,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -40,7 +41,7 @@ pub(super) struct Place {
 /// What is found where a session should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sighting {
-    /// The session, or a server that does not tell.
+    /// The session, or nothing that speaks against it.
     Session,
     /// A server without it: another one has its address now, or the connection was lost on the way.
     Server,
@@ -92,9 +93,15 @@ impl Connector {
         match tokio::time::timeout(SIGN_OF_LIFE.min(self.timeout), look).await {
             Ok(Ok(Some(_))) => Sighting::Session,
             Ok(Ok(None)) => Sighting::Server,
-            // It speaks: all its connections are taken, say.
-            Ok(Err(sqlx::Error::Database(_))) => Sighting::Session,
-            Ok(Err(_)) | Err(_) => Sighting::Nothing,
+            Ok(Err(error)) if shows_nobody(&error) => Sighting::Nothing,
+            Ok(Err(error)) => {
+                tracing::warn!(
+                    error = &*error::cause(error) as &dyn std::error::Error,
+                    "the database server was not seen"
+                );
+                Sighting::Session
+            }
+            Err(_) => Sighting::Nothing,
         }
     }
 
@@ -124,6 +131,24 @@ impl Connector {
         let backend = row.try_get("backend").map_err(refused)?;
         Ok((connection, backend))
     }
+}
+
+/// Whether a failed look means that no server is there. Others say nothing of it: it speaks and refuses (all its
+/// connections are taken, say), or the fault is on our side (no file descriptor or port is left, a name is not resolved, a
+/// certificate not accepted). What waits for it then waits on, as every transaction of the pool would be given up for it.
+fn shows_nobody(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Io(error) = error else { return false };
+    matches!(
+        error.kind(),
+        ErrorKind::ConnectionRefused
+            | ErrorKind::ConnectionReset
+            | ErrorKind::ConnectionAborted
+            | ErrorKind::BrokenPipe
+            | ErrorKind::UnexpectedEof
+            | ErrorKind::HostUnreachable
+            | ErrorKind::NetworkUnreachable
+            | ErrorKind::TimedOut
+    )
 }
 
 /// What every session begins with. An acknowledged commit survives the loss of a server only if it waits for the disk, and
@@ -175,3 +200,6 @@ enum Refusal {
     #[error("is PostgreSQL {0}; {OLDEST} or later is needed")]
     TooOld(u32),
 }
+
+#[cfg(test)]
+mod tests;
