@@ -22,8 +22,8 @@ impl Database {
         let connections: u32 = reader.field(
             "database.max_connections",
             16,
-            "Connections to PostgreSQL that the requests of one service use at most; `entrepot serve` has twice as many. One more \
-             asks whether the server is there.",
+            "Connections to PostgreSQL that the requests of one service use at most; `entrepot serve` has twice as many. Up to \
+             two more ask whether the server is there.",
         );
         let connect_timeout: Duration = reader.field(
             "database.connect_timeout",
