@@ -4,7 +4,6 @@ use std::future;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -87,28 +86,22 @@ async fn bodies_that_wait_stop_nothing_else() {
     tokio::spawn(Server::new(ServeOptions::between_services(), drain).serve(listeners, services.into_router()));
     let client = Arc::new(BlobStoreGrpcClient::new(&Connection::open(&replicas::config([endpoint])).unwrap()));
 
-    let taken = Arc::<AtomicU64>::default();
-    for _ in 0..UPLOADS {
-        let (client, body) = (Arc::clone(&client), endless(&taken));
+    let taken: Vec<_> = (0..UPLOADS).map(|_| Arc::<AtomicU64>::default()).collect();
+    for taken in &taken {
+        let (client, body) = (Arc::clone(&client), endless(taken));
         tokio::spawn(async move { client.append(position(1), body).await });
     }
     poll("every upload has begun", || store.bodies.load(SeqCst) == UPLOADS).await;
-    let (mut last, mut still) = (0, 0);
-    poll("nothing more is taken", || {
-        let now = taken.load(SeqCst);
-        still = if now == last { still + 1 } else { 0 };
-        last = now;
-        still == 50
-    })
-    .await;
-    // A window, what the sender keeps ready, and a chunk or two of each.
-    assert!(last <= (UPLOADS as u64) * (2 << 20), "{last} bytes were taken");
+    let window = u64::from(ServeOptions::between_services().h2_stream_window);
+    poll("every window is full", || taken.iter().all(|taken| taken.load(SeqCst) >= window)).await;
 
-    let soon = Duration::from_secs(1);
-    let opened = tokio::time::timeout(soon, client.open(StorageKey::random())).await;
+    let opened = tokio::time::timeout(replicas::DEADLINE, client.open(StorageKey::random())).await;
     assert!(matches!(opened, Ok(Ok(_))), "{opened:?}");
     // And a body that is read, larger than any window.
     let body = stream::iter((0..256).map(|_| Ok(Bytes::from_static(&[0; 64 << 10])))).boxed();
     let appended = tokio::time::timeout(replicas::DEADLINE, client.append(position(2), body)).await;
     assert!(matches!(&appended, Ok(Ok(appended)) if appended.offset == 16 << 20), "{appended:?}");
+    // Meanwhile no more was taken of each than a window, what the sender keeps ready, and a chunk or two.
+    let most = taken.iter().map(|taken| taken.load(SeqCst)).max();
+    assert!(most <= Some(2 << 20), "{most:?} bytes were taken");
 }
