@@ -50,7 +50,7 @@ impl Default for ServeOptions {
             body_stall: Duration::from_secs(60),
             write_stall: Duration::from_secs(120),
             max_head: ByteSize::kib(32),
-            read_buffer: ByteSize::kib(256),
+            read_buffer: ByteSize::kib(64),
             h2_streams: 100,
             h2_leave_early: false,
             h2_resets: 100,
