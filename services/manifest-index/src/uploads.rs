@@ -14,7 +14,7 @@ use crate::transaction::finish_upload::FinishUpload;
 use crate::transaction::open_upload::OpenUpload;
 use crate::transaction::release_upload::ReleaseUpload;
 use crate::transaction::save_upload::SaveUpload;
-use crate::transaction::session::{Takeover, UploadOwner, UploadStatus};
+use crate::transaction::session::{FoundEpoch, UploadOwner, UploadStatus};
 
 #[async_trait]
 impl UploadIndex for Index {
@@ -50,8 +50,8 @@ impl UploadIndex for Index {
         id: UploadId,
         offset: Option<u64>,
     ) -> Result<WriterPosition, IndexError> {
-        let takeover = Takeover::new();
-        self.write(BeginAppend { repository: repository.clone(), id, offset, takeover }, ()).await
+        let found = FoundEpoch::default();
+        self.write(BeginAppend { repository: repository.clone(), id, offset, found }, ()).await
     }
 
     async fn save(&self, id: UploadId, before: &WriterPosition, offset: u64, state: Bytes) -> Result<(), IndexError> {
@@ -65,8 +65,8 @@ impl UploadIndex for Index {
         offset: Option<u64>,
         digest: Digest,
     ) -> Result<Finish, IndexError> {
-        let takeover = Takeover::new();
-        self.write(BeginFinish { repository: repository.clone(), id, offset, digest, takeover }, ()).await
+        let found = FoundEpoch::default();
+        self.write(BeginFinish { repository: repository.clone(), id, offset, digest, found }, ()).await
     }
 
     async fn finish(

@@ -30,7 +30,7 @@ pub enum Finish {
 ///
 /// # Contract
 /// - A session belongs to one repository; with another repository it is unknown.
-/// - Each `begin_*` raises the epoch, by any step, so that an older request of the same session loses: its
+/// - Each `begin_*` raises the epoch, so that an older request of the same session loses: its
 ///   later `save` or `finish` fails with [`IndexError::UploadBusy`].
 /// - No chunk is taken while a session is being completed, unless it has not changed for 10 minutes:
 ///   then its completion is given up, and a chunk takes it over at its saved offset.

@@ -8,7 +8,6 @@ use entrepot_core::ports::{BlobLinks, ManifestIndex};
 use entrepot_core::{Algorithm, Manifest, Principal, Reference, UploadId};
 use entrepot_testkit::builders::{ManifestBuilder, content};
 use entrepot_testkit::contract::{by_tag, repository, tag};
-use futures_util::FutureExt;
 
 use super::*;
 use crate::transaction::begin_append::BeginAppend;
@@ -20,7 +19,7 @@ use crate::transaction::mount_blob::MountBlob;
 use crate::transaction::operation::Operation;
 use crate::transaction::put_manifest::PutManifest;
 use crate::transaction::save_upload::SaveUpload;
-use crate::transaction::session::Takeover;
+use crate::transaction::session::FoundEpoch;
 use crate::transaction::unlink_blob::UnlinkBlob;
 
 async fn index() -> Index {
@@ -158,132 +157,37 @@ async fn a_body_that_runs_again_after_its_commit_takes_no_effect_again() {
     index.locate(&repository, config.digest).await.expect("the blob that was pushed after the deletion");
 }
 
-/// Runs a body and undoes it, as where the connection is cut before the commit takes effect, or a conflict is met.
-struct Undone<T>(Arc<T>);
-
-#[async_trait]
-impl<T: Transaction<Error = Failure>> Transaction for Undone<T> {
-    type Output = ();
-    type Error = Failure;
-
-    async fn run(&self, tx: &mut dyn Tx) -> Result<(), Failure> {
-        self.0.run(tx).await?;
-        Err(IndexError::UploadUnknown.into())
-    }
-}
-
-/// What became of the first run of a takeover whose outcome got lost.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum First {
-    Committed,
-    Undone,
-}
-
-/// Takes a session over, again as after a lost commit where there was one, and once more when a newer request has it.
-async fn overtaken<T: Transaction<Error = Failure>>(
-    index: &Index,
-    takeover: T,
-    first: First,
-    newer: impl Future<Output = ()>,
-) {
+/// Takes a session over, again as after a lost commit, and once more when a newer request has it.
+async fn overtaken<T: Transaction<Error = Failure>>(index: &Index, takeover: T, newer: impl Future<Output = ()>) {
     let takeover = Arc::new(takeover);
-    if first == First::Committed {
-        for _ in 0..2 {
-            index.database.write(Shared(Arc::clone(&takeover))).await.map(|_| ()).unwrap();
-        }
-    } else {
-        let undone = index.database.write(Undone(Arc::clone(&takeover))).await;
-        assert!(matches!(undone, Err(Failure::Refused(IndexError::UploadUnknown))));
+    for _ in 0..2 {
+        index.database.write(Shared(Arc::clone(&takeover))).await.map(|_| ()).unwrap();
     }
     newer.await;
     let outcome = index.database.write(Shared(takeover)).await;
     assert!(matches!(outcome, Err(Failure::Refused(IndexError::UploadBusy))));
 }
 
-/// A request whose client has gone on meanwhile does not cut off what that sent next, also where the first run left
-/// nothing behind and the newer request is the only one that raised the epoch.
+/// A request whose client has gone on meanwhile does not cut off what that sent next.
 #[tokio::test]
 async fn a_session_that_a_newer_request_has_is_not_taken_over_again() {
     let index = index().await;
     let mine = repository("team/app");
     let digest = content("blob").digest;
-    for (finishes, first) in
-        [(false, First::Committed), (false, First::Undone), (true, First::Committed), (true, First::Undone)]
-    {
+    for finishes in [false, true] {
         let id = index.open(&mine, &Principal::Anonymous, Algorithm::Sha256).await.unwrap();
-        let (repository, takeover) = (mine.clone(), Takeover::new());
-        let newer = take_over(&index, &mine, id, finishes.then_some(digest)).map(|taken| taken.map(|_| ()).unwrap());
-        if finishes {
-            let older = BeginFinish { repository, id, offset: None, digest, takeover };
-            overtaken(&index, older, first, newer).await;
-        } else {
-            overtaken(&index, BeginAppend { repository, id, offset: None, takeover }, first, newer).await;
-        }
-    }
-}
-
-/// For an append, or for a completion with a digest; answers the epoch.
-async fn take_over(
-    index: &Index,
-    repository: &RepositoryName,
-    id: UploadId,
-    digest: Option<Digest>,
-) -> Result<u64, IndexError> {
-    let Some(digest) = digest else {
-        return index.begin_append(repository, id, None).await.map(|position| position.epoch);
-    };
-    match index.begin_finish(repository, id, None, digest).await? {
-        Finish::Write { position, .. } => Ok(position.epoch),
-        Finish::Done(_) => panic!("nobody completes it"),
-    }
-}
-
-/// The session of a request ends before its commit takes effect, and a newer request comes before it can run again.
-#[cfg(feature = "postgres-tests")]
-#[tokio::test]
-async fn a_takeover_that_was_cut_before_its_commit_leaves_a_newer_request_its_session() {
-    use entrepot_sql::testing::{Pauses, Tampering};
-
-    let index = index().await;
-    let mine = repository("team/app");
-    for digest in [None, Some(content("blob").digest)] {
-        for overtaken in [false, true] {
-            let id = index.open(&mine, &Principal::Anonymous, Algorithm::Sha256).await.unwrap();
-            let pauses = Pauses::default();
-            let slow = index.database.replica(Tampering { pauses: Some(pauses.clone()), ..Tampering::default() });
-            let slow = Index::open(slow, Options::UNCACHED).await.unwrap();
-            pauses.begin_until("COMMIT");
-            let place = mine.clone();
-            let older = tokio::spawn(async move { take_over(&slow, &place, id, digest).await });
-            until("it is about to commit", async || pauses.is_holding()).await;
-            index.database.read(EndOthers(index.database.schema_name())).await.unwrap();
-            let newer = match overtaken {
-                true => Some(take_over(&index, &mine, id, digest).await.unwrap()),
-                false => None,
-            };
-            pauses.release();
-            match (older.await.unwrap(), newer) {
-                (Err(IndexError::UploadBusy), Some(_)) | (Ok(_), None) => {}
-                outcome => panic!("{outcome:?}"),
+        let (repository, found) = (mine.clone(), FoundEpoch::default());
+        let newer = async {
+            match finishes {
+                true => index.begin_finish(&mine, id, None, digest).await.map(|_| ()).unwrap(),
+                false => index.begin_append(&mine, id, None).await.map(|_| ()).unwrap(),
             }
+        };
+        if finishes {
+            overtaken(&index, BeginFinish { repository, id, offset: None, digest, found }, newer).await;
+        } else {
+            overtaken(&index, BeginAppend { repository, id, offset: None, found }, newer).await;
         }
-    }
-}
-
-/// Ends the sessions of the other processes on a schema that are in a transaction.
-#[cfg(feature = "postgres-tests")]
-struct EndOthers(String);
-
-#[cfg(feature = "postgres-tests")]
-#[async_trait]
-impl Transaction for EndOthers {
-    type Output = ();
-    type Error = SqlError;
-
-    async fn run(&self, tx: &mut dyn Tx) -> Result<(), SqlError> {
-        let sql = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
-                   WHERE application_name = $1 AND state = 'idle in transaction' AND pid <> pg_backend_pid()";
-        tx.query_one(sql, entrepot_sql::params![&self.0]).await.map(|_| ())
     }
 }
 

@@ -4,7 +4,7 @@ use entrepot_core::ports::blobs::WriterPosition;
 use entrepot_core::{RepositoryName, UploadId};
 use entrepot_sql::{Param, Transaction, Tx, params};
 
-use super::session::{self, State, Takeover};
+use super::session::{self, FoundEpoch, State};
 use crate::error::Failure;
 
 /// Takes a session over for an append: from now on an older request of it can record nothing.
@@ -15,7 +15,7 @@ pub(crate) struct BeginAppend {
     pub(crate) repository: RepositoryName,
     pub(crate) id: UploadId,
     pub(crate) offset: Option<u64>,
-    pub(crate) takeover: Takeover,
+    pub(crate) found: FoundEpoch,
 }
 
 #[async_trait]
@@ -32,7 +32,8 @@ impl Transaction for BeginAppend {
             State::Done | State::Dead => return Err(IndexError::UploadUnknown.into()),
         }
         session.check_offset(self.offset)?;
-        session.epoch = self.takeover.epoch(&session)?;
+        self.found.check(&session)?;
+        session.epoch += 1;
         tx.execute(
             "UPDATE upload SET state = 'open', epoch = $2, digest = NULL, updated_at = {now} WHERE id = $1",
             params![&self.id.to_string(), Param::unsigned(session.epoch)?],

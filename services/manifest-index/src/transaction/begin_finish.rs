@@ -5,7 +5,7 @@ use entrepot_core::{Digest, RepositoryName, UploadId};
 use entrepot_sql::{Param, Transaction, Tx, params};
 
 use super::locate_blob::located;
-use super::session::{self, State, Takeover};
+use super::session::{self, FoundEpoch, State};
 use crate::column;
 use crate::error::Failure;
 
@@ -15,7 +15,7 @@ pub(crate) struct BeginFinish {
     pub(crate) id: UploadId,
     pub(crate) offset: Option<u64>,
     pub(crate) digest: Digest,
-    pub(crate) takeover: Takeover,
+    pub(crate) found: FoundEpoch,
 }
 
 #[async_trait]
@@ -35,7 +35,8 @@ impl Transaction for BeginFinish {
         let known =
             tx.query_opt("SELECT size, key FROM blob WHERE digest = $1 AND state = 'live'", params![&digest]).await?;
         let known = known.as_ref().map(located).transpose()?;
-        session.epoch = self.takeover.epoch(&session)?;
+        self.found.check(&session)?;
+        session.epoch += 1;
         tx.execute(
             "UPDATE upload SET state = 'finalizing', epoch = $2, digest = $3, updated_at = {now} WHERE id = $1",
             params![&self.id.to_string(), Param::unsigned(session.epoch)?, &digest],

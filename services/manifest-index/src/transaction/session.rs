@@ -8,7 +8,6 @@ use entrepot_core::ports::IndexError;
 use entrepot_core::ports::blobs::WriterPosition;
 use entrepot_core::{Algorithm, Digest, Principal, RepositoryName, StorageKey, UploadId};
 use entrepot_sql::{Transaction, Tx, params};
-use uuid::Uuid;
 
 use crate::column;
 use crate::error::{Failure, Malformed};
@@ -60,30 +59,16 @@ impl Session {
     }
 }
 
-/// How one request takes a session over, however often its body runs.
-///
-/// A body runs again when its commit got lost or was undone, and meanwhile a newer request may have taken the session
-/// over, which an older one must not cut off. Each raises the epoch by a random step of its own, so that the epoch says
-/// whose it is: untouched, this request's own, or another's.
-pub(crate) struct Takeover {
-    step: u64,
-    /// What the first run found.
-    found: OnceLock<u64>,
-}
+/// What a request that takes a session over found when its body ran first.
+#[derive(Default)]
+pub(crate) struct FoundEpoch(OnceLock<u64>);
 
-impl Takeover {
-    /// For a new request. Of 2^32 steps, so that two requests hardly ever have the same and a session can be taken over
-    /// two thousand million times.
-    pub(crate) fn new() -> Self {
-        let (random, ..) = Uuid::new_v4().as_fields();
-        Self { step: u64::from(random) + 1, found: OnceLock::new() }
-    }
-
-    /// The epoch of the session from now on; refused when a newer request has it.
-    pub(super) fn epoch(&self, session: &Session) -> Result<u64, IndexError> {
-        let found = *self.found.get_or_init(|| session.epoch);
-        let own = found + self.step;
-        if [found, own].contains(&session.epoch) { Ok(own) } else { Err(IndexError::UploadBusy) }
+impl FoundEpoch {
+    /// Refuses a body that runs again, its commit having got lost, when a newer request has taken the session over since:
+    /// an older one must not cut that off. One epoch more says nothing of the kind: it is this request's own.
+    pub(super) fn check(&self, session: &Session) -> Result<(), IndexError> {
+        let found = *self.0.get_or_init(|| session.epoch);
+        if session.epoch > found + 1 { Err(IndexError::UploadBusy) } else { Ok(()) }
     }
 }
 
