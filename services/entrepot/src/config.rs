@@ -293,14 +293,14 @@ impl Gc {
             upload_idle: reader.field(
                 "gc.upload_idle",
                 Duration::from_secs(24 * 3600),
-                "An upload of which no request ended for so long is abandoned, at least 1m; longer than the longest single request takes.",
+                "An upload of which no request ended for so long is abandoned, at least 1s; longer than the longest single request takes.",
             ),
         };
         if gc.interval < Duration::from_millis(10) {
             reader.reject("gc.interval", "must be at least 10ms");
         }
-        if gc.upload_idle < Duration::from_secs(60) {
-            reader.reject("gc.upload_idle", "must be at least 1m: uploads under way would be removed");
+        if gc.upload_idle < Duration::from_secs(1) {
+            reader.reject("gc.upload_idle", "must be at least 1s: uploads under way would be removed");
         }
         gc
     }
