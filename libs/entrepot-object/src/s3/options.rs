@@ -117,10 +117,11 @@ impl S3Options {
     }
 }
 
-/// Retries for one call in ten, and a stock for a bad minute: a store that fails more often is overloaded, and
-/// retries would keep it so.
+/// A retry for three answers of success, and a stock for a bad minute; that there is no such object is no success to the SDK.
+/// A store that fails one request in six is of use as long as each is tried again, and would be of none without; one
+/// that fails more often is overloaded, and retries would keep it so.
 fn retry_budget() -> TokenBucket {
-    const RETRY: u32 = 10;
+    const RETRY: u32 = 3;
     const STOCK: usize = 200;
     TokenBucket::builder()
         .capacity(STOCK * RETRY as usize)

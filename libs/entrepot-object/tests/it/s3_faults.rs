@@ -156,6 +156,29 @@ async fn a_store_that_is_down_is_tried_three_times_and_then_left_alone() {
     assert_eq!(bucket.proxy.requests(), before, "the store was asked");
 }
 
+/// What comes again and again must not use up the retries of those who come later.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_fails_one_request_in_six_is_asked_again_for_as_long_as_it_lasts() {
+    const CALLS: usize = 3000;
+    let bucket = Bucket::start().await;
+    let store = bucket.store().await;
+    store.seal(&key("there"), 1, &append(&store, &key("there"), 1, &WriterState::start(), &bytes(10, 0)).await).await.unwrap();
+    bucket.proxy.follow(FaultPlan { unavailable: 170, ..FaultPlan::default() }, 1);
+    // As it is with pushes: each looks for an object that is not there yet.
+    let calls = futures_util::stream::iter(0..CALLS).map(|number| {
+        let (store, key) = (store.clone(), key(if number % 4 == 0 { "nothing" } else { "there" }));
+        async move { store.stat(&key).await }
+    });
+    let failed = calls.buffer_unordered(100).filter(|outcome| {
+        let failed = matches!(outcome, Err(ObjectError::Io { .. }));
+        async move { failed }
+    });
+    let failed = failed.count().await;
+    // Three failures in a row are 15 of 3,000.
+    assert!(failed < CALLS / 100, "{failed} of {CALLS} failed");
+    assert!(bucket.proxy.broken() as usize > CALLS / 6, "{} were broken", bucket.proxy.broken());
+}
+
 /// One try gets no answer; there is time for the next before anybody who asked gives up.
 #[tokio::test]
 async fn a_request_that_is_not_answered_is_made_again() {
