@@ -31,7 +31,7 @@ pub(crate) const BUFFERS: usize = 8;
 pub(crate) const SURE: usize = 2;
 
 /// What memory is counted by: the smallest buffer there is.
-pub(crate) const UNIT: usize = BUFFER / 4;
+pub(crate) const UNIT: usize = BUFFER / 16;
 
 /// Buffers that are kept when no upload uses them.
 const SPARE: usize = 2;

@@ -20,9 +20,9 @@ const PART: u64 = 8 * MIB;
 const FIRST_PARTS: u64 = 1000;
 /// Parts of one upload that are on their way, and the one that is being filled.
 const PARTS_OF_ONE: u64 = 4 + 1;
-/// Memory for uploads in each of two blob-stores, unless `storage.s3.buffer_memory` says otherwise: less than the parts
-/// of all of them could use.
-const PARTS: u64 = 256 << 20;
+/// Memory for parts in each of two blob-stores, five eighths of the default of `storage.s3.buffer_memory`: less than the
+/// parts of all uploads could use.
+const PARTS: u64 = (256 << 20) / 8 * 5;
 /// Everything else, in all processes together.
 const REST: u64 = 32 << 20;
 

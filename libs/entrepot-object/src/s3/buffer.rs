@@ -17,13 +17,15 @@ use crc_fast::{CrcAlgorithm, Digest};
 use http_body::{Body, Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::piece::{PIECE, Piece};
+use super::piece::{PIECE, Piece, SMALL as UNCOUNTED};
 use super::plan::LEAST;
 
 /// What budgets count in.
 const UNIT: usize = 1 << 20;
 /// Units of the room for the least part that S3 takes; a room for more is a large one.
 const SMALL: usize = LEAST.div_ceil(UNIT);
+/// The share of a budget that is for first pieces.
+const FIRST: usize = 16;
 /// How long whoever has no memory yet waits for some. Shorter than any client waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a large room waits for more before it gives back what it has: at first less than those have patience whom it
@@ -33,7 +35,9 @@ const GATHERING: Range<Duration> = Duration::from_secs(3)..Duration::from_secs(4
 /// Memory for the parts of all uploads together.
 ///
 /// # Who waits for whom
-/// Nobody waits with half a part in hand. [`Room`] is taken at once for as many bytes as S3 takes for a part, so whoever
+/// What a part begins with is too little to be counted, up to [`UNCOUNTED`]. Its first piece comes out of a share that
+/// is for first pieces alone, if there is one: nobody waits for it, so that small objects wait for nobody's large ones, and
+/// whoever has one may wait with it. Beyond that nobody waits with half a part in hand. [`Room`] is taken at once for as many bytes as S3 takes for a part, so whoever
 /// has room fills it or gives up, sends it, and gives it back, and needs nothing of others for that. Beyond those bytes
 /// a part [grows](Self::grow) only while there is plenty, and is sent as it is when there is not: a client that is slow
 /// holds no more than what everybody is sure of. Small rooms are given in the order in which they were asked for.
@@ -47,11 +51,15 @@ const GATHERING: Range<Duration> = Duration::from_secs(3)..Duration::from_secs(4
 /// each time, so that it does not starve where turns are long because everybody is busy.
 #[derive(Clone, Debug)]
 pub(super) struct Budget {
+    /// First pieces.
+    first: Arc<Semaphore>,
+    /// Everything else.
     units: Arc<Semaphore>,
     /// What large rooms may have of it. Taken before the units, so that nobody waits for it with some.
     large: Arc<Semaphore>,
     /// As much of it as one large room may have, in units.
     most: usize,
+    /// Units without those of first pieces.
     all: usize,
 }
 
@@ -61,14 +69,33 @@ pub(super) struct Room {
     units: OwnedSemaphorePermit,
     _large: Option<OwnedSemaphorePermit>,
     bytes: usize,
+    /// Whether it is for a first piece and no more.
+    is_first: bool,
 }
 
 impl Budget {
     /// Memory for `bytes`.
     pub(super) fn new(bytes: usize) -> Self {
-        let all = bytes.div_ceil(UNIT).clamp(1, Semaphore::MAX_PERMITS);
+        let whole = bytes.div_ceil(UNIT).clamp(1, Semaphore::MAX_PERMITS);
+        let first = whole / FIRST;
+        let all = whole - first;
         let most = if all < 2 * SMALL { all } else { all - SMALL.max(all / 4) };
-        Self { units: Arc::new(Semaphore::new(all)), large: Arc::new(Semaphore::new(most)), most, all }
+        let semaphore = |units| Arc::new(Semaphore::new(units));
+        Self { first: semaphore(first), units: semaphore(all), large: semaphore(most), most, all }
+    }
+
+    /// Room for the first piece of a part, if there is some.
+    pub(super) fn first_piece(&self) -> Option<Room> {
+        let units = Arc::clone(&self.first).try_acquire_owned().ok()?;
+        Some(Room { units, _large: None, bytes: PIECE, is_first: true })
+    }
+
+    /// Room for `bytes` that are all there will be, however long it takes: for an upload that has been let in.
+    pub(super) async fn room_for_all(&self, bytes: usize) -> Room {
+        match (bytes <= PIECE).then(|| self.first_piece()).flatten() {
+            Some(first) => first,
+            None => self.room(bytes).await,
+        }
     }
 
     /// Room for `bytes`, however long it takes: for an upload that has been let in.
@@ -77,7 +104,7 @@ impl Budget {
     pub(super) async fn room(&self, bytes: usize) -> Room {
         let wanted = bytes.div_ceil(UNIT);
         if wanted <= SMALL {
-            return Room { units: take(&self.units, wanted.min(self.all)).await, _large: None, bytes };
+            return Room { units: take(&self.units, wanted.min(self.all)).await, _large: None, bytes, is_first: false };
         }
         let wanted = wanted.min(self.most);
         let large = take(&self.large, wanted).await;
@@ -89,7 +116,7 @@ impl Budget {
             tokio::time::sleep(patience).await;
             patience = GATHERING.end.min(patience * 2);
         };
-        Room { units, _large: Some(large), bytes }
+        Room { units, _large: Some(large), bytes, is_first: false }
     }
 
     /// Takes what a large room needs bit by bit; gives it back if the next bit is not to be had for so long.
@@ -113,7 +140,7 @@ impl Budget {
     ///
     /// Others are let in by the other half, whether the client that fills this room goes on or not.
     fn grow(&self, room: &mut Room) -> bool {
-        if self.units.available_permits() <= self.all / 2 {
+        if room.is_first || self.units.available_permits() <= self.all / 2 {
             return false;
         }
         let Ok(unit) = Arc::clone(&self.units).try_acquire_owned() else { return false };
@@ -128,7 +155,7 @@ async fn take(semaphore: &Arc<Semaphore>, permits: usize) -> OwnedSemaphorePermi
     Arc::clone(semaphore).acquire_many_owned(permits).await.expect("a budget is never closed")
 }
 
-/// A part being filled. Its first piece is free, so that small objects wait for nobody's large ones.
+/// A part being filled.
 #[derive(Default)]
 pub(super) struct Filling {
     pieces: Vec<Bytes>,
@@ -145,7 +172,7 @@ impl Filling {
 
     /// Bytes that it takes before it needs more room.
     pub(super) fn space(&self) -> usize {
-        self.room.as_ref().map_or(PIECE, |room| room.bytes).saturating_sub(self.size)
+        self.room.as_ref().map_or(UNCOUNTED, |room| room.bytes).saturating_sub(self.size)
     }
 
     /// Gives it room, for what it has too.
@@ -161,7 +188,7 @@ impl Filling {
     /// Appends a copy of `chunk`, for which there must be [space](Self::space).
     pub(super) fn push(&mut self, mut chunk: &[u8]) {
         self.size += chunk.len();
-        if self.room.is_none() {
+        if self.room.as_ref().is_none_or(|room| room.is_first) {
             // It grows as it has to.
             return self.last.push(chunk);
         }

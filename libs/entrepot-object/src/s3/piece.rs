@@ -6,8 +6,8 @@ use memmap2::MmapMut;
 /// A part is made of pieces of this size, so that a short one takes little memory and a growing one is not moved.
 pub(super) const PIECE: usize = 1 << 20;
 
-/// An object of no more than this is not worth a mapping.
-const SMALL: usize = 64 << 10;
+/// An object of no more than this is not worth a mapping, nor to be counted.
+pub(super) const SMALL: usize = 64 << 10;
 
 /// A piece that is being filled.
 ///

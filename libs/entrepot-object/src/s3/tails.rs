@@ -6,7 +6,7 @@ use bytes::Bytes;
 use super::buffer::{Crc, Filling, Payload};
 use super::fault::Fault;
 use super::notes::{Notes, StoredTail, Tail, TailName};
-use super::piece::PIECE;
+use super::piece::SMALL;
 use super::{Inner, TAILS};
 use crate::{ObjectError, ObjectKey};
 
@@ -43,9 +43,9 @@ impl Inner {
             Tail::Stored(stored) => stored,
         };
         let mut filling = Filling::default();
-        if stored.size as usize > PIECE {
+        if stored.size as usize > SMALL {
             // However long it takes: all that the client has sent would be lost.
-            filling.enter(self.budget.room(stored.size as usize).await);
+            filling.enter(self.budget.room_for_all(stored.size as usize).await);
         }
         let mut tail = self.open_tail(key, stored, notes.offset()).await?;
         while let Some(bytes) = tail.next().await.map_err(|fault| fault.at("read the tail of", key))? {

@@ -12,7 +12,7 @@ use super::bucket::Begun;
 use super::buffer::Filling;
 use super::fault::Fault;
 use super::notes::{Notes, Part, StoredTail, Tail, TailName};
-use super::piece::PIECE;
+use super::piece::{PIECE, SMALL};
 use super::plan::MAX_PARTS;
 use super::session::Ticket;
 use crate::{Durability, ObjectError, ObjectKey, ObjectRead, ObjectWriter, WriterState};
@@ -82,8 +82,8 @@ impl S3Writer {
 
     /// Takes back the bytes that were stored because they were too few for a part; with them the upload ends at `end`.
     async fn read_tail(&mut self, stored: &StoredTail, end: u64) -> Result<(), ObjectError> {
-        if stored.size as usize > PIECE {
-            self.make_room().await?;
+        if stored.size as usize > SMALL {
+            self.make_room(stored.size as usize).await?;
         }
         let mut tail = self.inner.open_tail(&self.key, stored, end).await?;
         while let Some(bytes) = tail.next().await.map_err(|fault| fault.at("read the tail of", &self.key))? {
@@ -98,7 +98,7 @@ impl S3Writer {
         while !bytes.is_empty() {
             let whole = self.inner.plan.size(self.parts.len());
             if self.filling.space() == 0 {
-                self.make_room().await?;
+                self.make_room(self.filling.len() + 1).await?;
             }
             let most = self.filling.space().min(whole.saturating_sub(self.filling.len()));
             let (now, later) = bytes.split_at(bytes.len().min(most));
@@ -112,8 +112,14 @@ impl S3Writer {
         Ok(())
     }
 
-    /// Has room for the least that S3 takes for the next part.
-    async fn make_room(&mut self) -> Result<(), ObjectError> {
+    /// Has room for `bytes` of the next part, and for all that S3 takes at least if that is more than one piece.
+    async fn make_room(&mut self, bytes: usize) -> Result<(), ObjectError> {
+        if bytes <= PIECE
+            && let Some(first) = self.inner.budget.first_piece()
+        {
+            self.filling.enter(first);
+            return Ok(());
+        }
         let (budget, bytes) = (&self.inner.budget, self.inner.plan.least(self.parts.len()));
         let room = if self.is_let_in { Some(budget.room(bytes).await) } else { budget.first_room(bytes).await };
         let Some(room) = room else {

@@ -58,6 +58,26 @@ async fn clients_that_stall_do_not_keep_others_from_pushing() {
     }
 }
 
+/// All memory for parts is taken, by clients that may stall for an hour.
+#[tokio::test(flavor = "multi_thread")]
+async fn small_objects_wait_for_nobodys_large_ones() {
+    let bucket = Bucket::start().await;
+    let store = store(&bucket, 32 * MIB).await;
+    let mut stalled = Vec::new();
+    for n in 0..6 {
+        let mut writer = writer(&store, &format!("stalled-{n}")).await;
+        write(&mut *writer, &bytes(2 * MIB, n)).await.unwrap();
+        stalled.push(writer);
+    }
+    let mut large = writer(&store, "large").await;
+    let refused = write(&mut *large, &bytes(2 * MIB, 6)).await;
+    assert!(matches!(refused, Err(ObjectError::Busy { .. })), "{refused:?}");
+    drop(large);
+    for size in [1, MIB / 2, MIB] {
+        push(&store, &format!("small-{size}"), &bytes(size, 7)).await;
+    }
+}
+
 /// Somebody always has all that it needs to go on, whatever the others hold.
 #[tokio::test(flavor = "multi_thread")]
 async fn more_uploads_than_there_is_memory_for_all_get_through() {

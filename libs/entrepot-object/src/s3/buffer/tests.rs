@@ -9,6 +9,13 @@ async fn waits<F: Future + Unpin>(future: &mut F) -> bool {
     tokio::time::timeout(Duration::from_millis(50), future).await.is_err()
 }
 
+/// A budget of which so many MiB are for other rooms than those of first pieces.
+fn without_first_pieces(mib: usize) -> Budget {
+    let budget = Budget::new((mib + mib / (FIRST - 1)) * MIB);
+    assert_eq!(budget.all, mib);
+    budget
+}
+
 #[tokio::test]
 async fn a_part_keeps_the_order_of_what_was_written() {
     let (mut filling, budget) = (Filling::default(), Budget::new(8 * MIB));
@@ -38,15 +45,53 @@ fn the_checksum_is_that_of_s3() {
 }
 
 #[tokio::test]
-async fn a_first_piece_is_free_and_what_follows_has_room_until_it_is_sent() {
-    let budget = Budget::new(5 * MIB);
+async fn first_pieces_have_a_share_of_their_own() {
+    let budget = Budget::new(33 * MIB);
+    let first = budget.first_piece().unwrap();
+    let second = budget.first_piece();
+    assert!(second.is_some() && budget.first_piece().is_none());
+    assert_eq!(budget.units.available_permits(), 31);
+
     let mut filling = Filling::default();
-    assert_eq!(filling.space(), MIB);
-    filling.push(&vec![0; MIB]);
-    assert_eq!(filling.space(), 0);
+    filling.push(&vec![0; UNCOUNTED]);
+    filling.enter(first);
+    assert_eq!(filling.space(), MIB - UNCOUNTED);
+    filling.push(&vec![0; MIB - UNCOUNTED]);
+    assert!(!filling.grow(&budget), "out of the memory of others");
     filling.enter(budget.room(5 * MIB).await);
     assert_eq!(filling.space(), 4 * MIB);
-    filling.push(&vec![0; 4 * MIB]);
+    let _next = budget.first_piece().unwrap();
+
+    let mut small = Filling::default();
+    small.enter(second.unwrap());
+    small.push(&vec![1; MIB]);
+    let sent = small.take();
+    assert!(budget.first_piece().is_none(), "it is on its way");
+    drop(sent);
+    assert!(budget.first_piece().is_some());
+}
+
+#[tokio::test]
+async fn what_is_all_there_will_be_has_room_of_its_size() {
+    let budget = Budget::new(16 * MIB);
+    let first = budget.room_for_all(MIB).await;
+    assert_eq!((first.is_first, budget.units.available_permits()), (true, 15));
+    let second = budget.room_for_all(MIB).await;
+    assert_eq!((second.is_first, budget.units.available_permits()), (false, 14));
+    let more = budget.room_for_all(MIB + 1).await;
+    assert_eq!((more.is_first, budget.units.available_permits()), (false, 12));
+}
+
+#[tokio::test]
+async fn what_is_little_is_free_and_what_follows_has_room_until_it_is_sent() {
+    let budget = Budget::new(5 * MIB);
+    let mut filling = Filling::default();
+    assert_eq!(filling.space(), UNCOUNTED);
+    filling.push(&[0; UNCOUNTED]);
+    assert_eq!(filling.space(), 0);
+    filling.enter(budget.room(5 * MIB).await);
+    assert_eq!(filling.space(), 5 * MIB - UNCOUNTED);
+    filling.push(&vec![0; 5 * MIB - UNCOUNTED]);
     let mut next = Box::pin(budget.room(5 * MIB));
     assert!(waits(&mut next).await);
     let sent = filling.take();
@@ -71,7 +116,7 @@ async fn room_that_is_not_needed_is_free_when_the_part_is_sent() {
 /// A client that stalls holds what it has: that must not be what others are let in by.
 #[tokio::test]
 async fn parts_grow_only_into_the_first_half_of_the_memory() {
-    let budget = Budget::new(40 * MIB);
+    let budget = without_first_pieces(40);
     let mut rooms = Vec::new();
     for expected in [8, 8, 5, 5, 5] {
         let mut filling = Filling::default();
@@ -85,7 +130,7 @@ async fn parts_grow_only_into_the_first_half_of_the_memory() {
 /// Late parts of huge uploads can neither be cut nor wait in anybody's way.
 #[tokio::test]
 async fn large_rooms_leave_some_memory_for_small_ones() {
-    let budget = Budget::new(40 * MIB);
+    let budget = without_first_pieces(40);
     let first = budget.room(16 * MIB).await;
     let mut second = Box::pin(budget.room(16 * MIB));
     assert!(waits(&mut second).await);
@@ -98,7 +143,7 @@ async fn large_rooms_leave_some_memory_for_small_ones() {
 #[tokio::test(start_paused = true)]
 async fn a_large_room_that_waits_is_in_nobodys_way() {
     for stalled in [1, 3, 7] {
-        let budget = Budget::new(40 * MIB);
+        let budget = without_first_pieces(40);
         let mut slow: Vec<Room> = Vec::new();
         for _ in 0..stalled {
             slow.push(budget.room(5 * MIB).await);
@@ -121,7 +166,7 @@ async fn a_large_room_that_waits_is_in_nobodys_way() {
 /// Small rooms come and go, and there is never enough at one time.
 #[tokio::test]
 async fn a_large_room_takes_its_turns() {
-    let budget = Budget::new(40 * MIB);
+    let budget = without_first_pieces(40);
     let mut small = VecDeque::new();
     for _ in 0..8 {
         small.push_back(budget.room(5 * MIB).await);
@@ -170,7 +215,7 @@ async fn nobody_waits_for_ever() {
         });
         let all_rooms = tokio::time::timeout(Duration::from_secs(20), futures_util::future::join_all(rooms));
         assert!(all_rooms.await.is_ok(), "of {all}");
-        assert_eq!(budget.units.available_permits(), all);
+        assert_eq!(budget.units.available_permits(), budget.all);
     }
 }
 
