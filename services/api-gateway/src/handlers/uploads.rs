@@ -2,6 +2,8 @@
 
 mod appending;
 mod completion;
+#[cfg(test)]
+mod fakes;
 mod segments;
 
 use std::sync::Arc;

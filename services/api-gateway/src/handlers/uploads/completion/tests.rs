@@ -1,149 +1,24 @@
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::Bytes;
-use entrepot_core::ports::blobs::{Appended, BlobSource, BodyError};
-use entrepot_core::{Algorithm, Page, PageOf, Principal, StorageKey};
+use entrepot_core::ports::blobs::{BlobSource, BodyError};
+use entrepot_core::{Algorithm, StorageKey};
 use entrepot_runtime::shutdown::{Drain, DrainConfig, Drained};
-use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt, stream};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 
+use super::super::fakes::{Ports, Stored};
 use super::*;
 use crate::admission::{Admission, AdmissionLimits, Ask};
-
-/// What an object is found to be.
-type Stored = fn() -> Result<BlobSource, BlobError>;
-
-/// Both ports; tells what is done.
-struct Ports {
-    told: UnboundedSender<&'static str>,
-    /// What stands for the digest, and what its object is found to be.
-    known: Option<LocatedBlob>,
-    stored: Stored,
-}
-
-impl Ports {
-    fn tell(&self, what: &'static str) {
-        self.told.send(what).unwrap();
-    }
-}
-
-impl Notices for Ports {
-    fn publish(&self, _: Notice) {}
-
-    fn subscribe(&self) -> BoxStream<'static, Notice> {
-        panic!("nobody listens")
-    }
-}
-
-#[async_trait]
-impl UploadIndex for Ports {
-    async fn open(&self, _: &RepositoryName, _: &Principal, _: Algorithm) -> Result<UploadId, IndexError> {
-        panic!("the session is open")
-    }
-
-    async fn owner(&self, _: &RepositoryName, _: UploadId) -> Result<Principal, IndexError> {
-        panic!("nobody asks")
-    }
-
-    async fn status(&self, _: &RepositoryName, _: UploadId) -> Result<u64, IndexError> {
-        panic!("nobody asks")
-    }
-
-    async fn begin_append(
-        &self,
-        _: &RepositoryName,
-        _: UploadId,
-        _: Option<u64>,
-    ) -> Result<WriterPosition, IndexError> {
-        panic!("nothing is appended")
-    }
-
-    async fn save(&self, _: UploadId, _: &WriterPosition, _: u64, _: Bytes) -> Result<(), IndexError> {
-        panic!("nothing is appended")
-    }
-
-    async fn begin_finish(
-        &self,
-        _: &RepositoryName,
-        _: UploadId,
-        _: Option<u64>,
-        _: Digest,
-    ) -> Result<Finish, IndexError> {
-        let position = WriterPosition {
-            key: StorageKey::random(),
-            algorithm: Algorithm::Sha256,
-            epoch: 7,
-            offset: 0,
-            state: Bytes::new(),
-        };
-        Ok(Finish::Write { position, known: self.known })
-    }
-
-    async fn finish(
-        &self,
-        _: UploadId,
-        _: &WriterPosition,
-        _: Digest,
-        _: u64,
-        lost: Option<StorageKey>,
-    ) -> Result<(), IndexError> {
-        assert!(lost.is_none() || lost == self.known.map(|blob| blob.key));
-        self.tell(if lost.is_some() { "replace" } else { "finish" });
-        Ok(())
-    }
-
-    async fn release(&self, _: &RepositoryName, _: UploadId, epoch: Option<u64>, keep: bool) -> Result<(), IndexError> {
-        assert_eq!(epoch, Some(7));
-        self.tell(if keep { "give back" } else { "end" });
-        Ok(())
-    }
-}
-
-#[async_trait]
-impl BlobStore for Ports {
-    async fn append(&self, _: WriterPosition, _: ByteStream) -> Result<Appended, BlobError> {
-        panic!("nothing is appended")
-    }
-
-    async fn seal(&self, _: WriterPosition, mut body: ByteStream, _: Digest) -> Result<u64, BlobError> {
-        self.tell("seal");
-        while let Some(bytes) = body.next().await {
-            bytes.map_err(BlobError::Body)?;
-        }
-        Ok(0)
-    }
-
-    async fn open(&self, key: StorageKey) -> Result<BlobSource, BlobError> {
-        assert_eq!(Some(key), self.known.map(|blob| blob.key));
-        (self.stored)()
-    }
-
-    async fn delete(&self, _: StorageKey) -> Result<(), BlobError> {
-        panic!("nothing is deleted")
-    }
-
-    async fn list(&self, _: Page) -> Result<PageOf<StorageKey>, BlobError> {
-        panic!("nothing is listed")
-    }
-}
 
 fn completion(
     resumable: bool,
     known: Option<LocatedBlob>,
     stored: Stored,
 ) -> (Completion, UnboundedReceiver<&'static str>) {
-    let (told, telling) = unbounded_channel();
-    let ports = Arc::new(Ports { told, known, stored });
-    let held = Held {
-        uploads: Arc::clone(&ports) as _,
-        blobs: Arc::clone(&ports) as _,
-        notices: ports,
-        repository: "team/app".parse().unwrap(),
-        id: UploadId::random(),
-    };
+    let (ports, telling) = Ports::completing(known, stored);
+    let held = ports.held();
     let digest = Digest::of(Algorithm::Sha256, b"blob");
     let hold = Drain::new(DrainConfig::IMMEDIATE).hold();
     (Completion { held, offset: None, digest, resumable, _permit: None, _hold: hold }, telling)
