@@ -9,7 +9,7 @@ use auth_token::{AccountKind, Admin};
 use clap::{Args, Subcommand};
 
 use crate::config::Config;
-use crate::database::open_accounts;
+use crate::database::{has_no_accounts, open_accounts};
 
 /// Where the accounts are.
 #[derive(Debug, Args)]
@@ -107,6 +107,15 @@ pub(crate) enum AccountCommand {
 }
 
 impl AccountCommand {
+    fn adds(&self) -> bool {
+        matches!(
+            self,
+            Self::User(UserCommand::Add { .. })
+                | Self::Robot(RobotCommand::Add { .. })
+                | Self::Grant(GrantCommand::Add { .. })
+        )
+    }
+
     fn only_looks(&self) -> bool {
         matches!(
             self,
@@ -135,6 +144,13 @@ impl From<GrantCommand> for AccountCommand {
 
 /// Carries a command out and returns what to print.
 pub(crate) async fn run(config: &Config, command: AccountCommand) -> anyhow::Result<String> {
+    let is_new = has_no_accounts(config);
+    if is_new && !command.adds() {
+        bail!(
+            "there are no accounts in {}: name the registry's own directory with --data-dir, or its configuration with --config",
+            config.data_dir.display()
+        );
+    }
     let database = open_accounts(config)?;
     let admin = Admin::open(database.clone()).await?;
     let changes = !command.only_looks();
@@ -147,7 +163,18 @@ pub(crate) async fn run(config: &Config, command: AccountCommand) -> anyhow::Res
     if changes && output.is_ok() {
         crate::notices::tell_of_rights(config).await?;
     }
+    if is_new && output.is_ok() {
+        note(&format!(
+            "these are the first accounts in {}: a registry knows them that runs on this directory",
+            config.data_dir.display()
+        ));
+    }
     output
+}
+
+#[expect(clippy::print_stderr, reason = "a word to the person who typed the command, whose output a script may read")]
+fn note(text: &str) {
+    eprintln!("entrepot: {text}");
 }
 
 async fn user(admin: &Admin, command: UserCommand) -> anyhow::Result<String> {
@@ -219,4 +246,35 @@ fn password() -> anyhow::Result<String> {
         );
     }
     Ok(password.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use entrepot_runtime::config::Source;
+
+    use super::*;
+    use crate::config::Role;
+
+    /// Whoever forgot `--data-dir` must not get an empty database beside the registry's.
+    #[tokio::test]
+    async fn a_directory_without_accounts_is_said_and_not_made() {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = parent.path().join("elsewhere");
+        let mut source = Source::load(None, []).unwrap();
+        source.set("storage.data_dir", directory.display().to_string());
+        let config = Config::read(&source, Role::Accounts).unwrap().0;
+        let remove = UserCommand::Remove { name: "alice".into() };
+        for command in [UserCommand::List.into(), GrantCommand::List.into(), remove.into()] {
+            let error = run(&config, command).await.unwrap_err().to_string();
+            assert!(error.contains(directory.to_str().unwrap()) && error.contains("--data-dir"), "{error}");
+            assert!(!directory.exists());
+        }
+        let everybody = |pattern: &str| GrantCommand::Add {
+            name: "anonymous".into(),
+            pattern: pattern.into(),
+            actions: "pull".into(),
+        };
+        run(&config, everybody("public/*").into()).await.unwrap();
+        assert_eq!(run(&config, GrantCommand::List.into()).await.unwrap(), "anonymous\tpublic/*\tpull");
+    }
 }

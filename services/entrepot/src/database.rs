@@ -9,6 +9,9 @@ use manifest_index::Options;
 
 use crate::config::Config;
 
+/// File of the accounts in the data directory.
+const ACCOUNTS: &str = "auth.db";
+
 /// The database of metadata, and what the index may keep in memory of it.
 pub(crate) fn open_registry(config: &Config) -> anyhow::Result<(Database, Options)> {
     if let Some(postgres) = &config.database.postgres {
@@ -27,8 +30,13 @@ pub(crate) fn open_accounts(config: &Config) -> anyhow::Result<Database> {
         return Ok(postgres.clone().schema(auth_token::SCHEMA).open());
     }
     create_directory(&config.data_dir)?;
-    let options = SqliteOptions::new(config.data_dir.join("auth.db")).shared();
+    let options = SqliteOptions::new(config.data_dir.join(ACCOUNTS)).shared();
     options.open().context("cannot open the accounts database")
+}
+
+/// Whether [`open_accounts`] would make a database, in which nobody is known.
+pub(crate) fn has_no_accounts(config: &Config) -> bool {
+    config.database.postgres.is_none() && !config.data_dir.join(ACCOUNTS).exists()
 }
 
 pub(crate) fn create_directory(data_dir: &Path) -> anyhow::Result<()> {

@@ -46,6 +46,9 @@ impl BlobStorage {
             reader
                 .reject("storage.s3.bucket", "is needed where storage.backend is s3: the name of a bucket that exists");
         }
+        if backend == Backend::Files && bucket.is_some() {
+            reader.reject("storage.s3.bucket", "has no effect unless storage.backend is s3");
+        }
         let options = options(reader, bucket.unwrap_or_default());
         match backend {
             Backend::Files => Self::Files,

@@ -247,7 +247,9 @@ fn a_bucket_is_described_whole() {
     ];
     assert_eq!(keys, expected, "{errors}");
 
-    assert!(matches!(read(&[("storage.s3.bucket", "unused")]).unwrap(), BlobStorage::Files));
+    assert!(matches!(read(&[]).unwrap(), BlobStorage::Files));
+    let unused = read(&[("storage.s3.bucket", "images")]).unwrap_err().to_string();
+    assert!(unused.contains("has no effect unless storage.backend is s3"), "{unused}");
     let known = [("storage.backend", "s3"), ("storage.s3.bucket", "images"), ("storage.s3.prefix", "/a/b/")];
     let BlobStorage::S3(options) = read(&known).unwrap() else { panic!("not S3") };
     assert_eq!((options.prefix.as_str(), options.path_style, options.part_size), ("a/b/", false, 8 << 20));
