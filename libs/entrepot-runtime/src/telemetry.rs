@@ -30,8 +30,6 @@ use tracing_subscriber::{
 pub use chain::Chain;
 pub use context::{RemoteTrace, carry, current_trace_id, in_trace, inject, inject_headers};
 
-use crate::config::Reader;
-
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
@@ -55,30 +53,6 @@ pub struct TelemetryConfig {
     pub otlp_endpoint: Option<String>,
     /// Share of traces started here that are exported, 0 to 1; a caller's decision is followed.
     pub sample_ratio: f64,
-}
-
-impl TelemetryConfig {
-    /// Reads the configuration under `log` and `traces`.
-    pub fn read(reader: &mut Reader<'_>, service_name: &str) -> Self {
-        let filter = reader.field("log.filter", "info".to_owned(), "Level, or directives such as `info,h2=debug`.");
-        let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
-        let format = reader.choice("log.format", LogFormat::Text, &formats, "How log lines look.");
-        let endpoint: Option<http::Uri> = reader.optional(
-            "traces.otlp_endpoint",
-            "OTLP gRPC endpoint, `http://host:4317` or `https://`; none exports nothing.",
-        );
-        let sample_ratio = reader.field("traces.sample_ratio", 1.0, "Share of new traces that are exported, 0 to 1.");
-        if !(0.0..=1.0).contains(&sample_ratio) {
-            reader.reject("traces.sample_ratio", "is not between 0 and 1");
-        }
-        Self {
-            service_name: service_name.to_owned(),
-            filter,
-            format,
-            otlp_endpoint: endpoint.map(|uri| uri.to_string()),
-            sample_ratio,
-        }
-    }
 }
 
 /// Why telemetry cannot be installed.
