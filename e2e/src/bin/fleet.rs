@@ -25,7 +25,8 @@ cargo xtask fleet up [options]
   --release       the optimised build of the registry
 
 Starts everything on free ports of loopback, prints `ready http://127.0.0.1:PORT` once an image was pushed and
-pulled, starts a service again that ends by itself, and stops everything on SIGTERM and Ctrl-C.";
+pulled, starts a service again that ends by itself, and stops everything on SIGTERM, on Ctrl-C and when its
+terminal goes away.";
 
 /// Pause between two looks at the processes.
 const LOOK: Duration = Duration::from_millis(200);
@@ -128,9 +129,9 @@ fn serve(registry: &mut Registry, told: &mpsc::Receiver<&'static str>) -> Result
 /// The name of every signal that asks us to stop, as it comes.
 fn signals() -> Result<mpsc::Receiver<&'static str>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (mut terminate, mut interrupt) = {
+    let (mut terminate, mut interrupt, mut hangup) = {
         let _inside = runtime.enter();
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?)
     };
     let (tell, told) = mpsc::channel();
     thread::spawn(move || {
@@ -139,6 +140,7 @@ fn signals() -> Result<mpsc::Receiver<&'static str>> {
                 let name = tokio::select! {
                     _ = terminate.recv() => "SIGTERM",
                     _ = interrupt.recv() => "SIGINT",
+                    _ = hangup.recv() => "SIGHUP",
                 };
                 if tell.send(name).is_err() {
                     return;

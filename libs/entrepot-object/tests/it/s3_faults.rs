@@ -162,7 +162,10 @@ async fn a_store_that_fails_one_request_in_six_is_asked_again_for_as_long_as_it_
     const CALLS: usize = 3000;
     let bucket = Bucket::start().await;
     let store = bucket.store().await;
-    store.seal(&key("there"), 1, &append(&store, &key("there"), 1, &WriterState::start(), &bytes(10, 0)).await).await.unwrap();
+    store
+        .seal(&key("there"), 1, &append(&store, &key("there"), 1, &WriterState::start(), &bytes(10, 0)).await)
+        .await
+        .unwrap();
     bucket.proxy.follow(FaultPlan { unavailable: 170, ..FaultPlan::default() }, 1);
     // As it is with pushes: each looks for an object that is not there yet.
     let calls = futures_util::stream::iter(0..CALLS).map(|number| {
