@@ -40,8 +40,11 @@ async fn open_bucket(options: &S3Options, upload_memory: u64) -> anyhow::Result<
     loop {
         match store.check().await {
             Ok(()) => return Ok(Arc::new(Blobs::new(Arc::new(store)).upload_memory(upload_memory))),
-            Err(error @ CheckError::Unreachable { .. }) if Instant::now() < deadline => {
-                tracing::warn!(error = %Chain(&error), "bucket {} does not answer yet", options.bucket);
+            Err(error @ (CheckError::Unreachable { .. } | CheckError::NoCredentials(_)))
+                if Instant::now() < deadline =>
+            {
+                let look_at = settings(&error);
+                tracing::warn!(error = %Chain(&error), "cannot use bucket {} yet (see {look_at})", options.bucket);
                 tokio::time::sleep(PAUSE).await;
             }
             Err(error) => {
@@ -56,6 +59,9 @@ async fn open_bucket(options: &S3Options, upload_memory: u64) -> anyhow::Result<
 fn settings(error: &CheckError) -> &'static str {
     match error {
         CheckError::NoBucket => "storage.s3.bucket",
+        CheckError::NoCredentials(_) => {
+            "storage.s3.access_key_id and storage.s3.secret_access_key, or give the process AWS_* variables, a profile or a role"
+        }
         CheckError::Credentials(_) | CheckError::Denied { .. } => {
             "storage.s3.access_key_id and storage.s3.secret_access_key"
         }

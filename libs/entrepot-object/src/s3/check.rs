@@ -1,6 +1,9 @@
 //! Whether a bucket can be used, found out before the first push does.
 
+use std::error::Error;
 use std::io;
+
+use aws_credential_types::provider::error::CredentialsError;
 
 use super::bucket::Bucket;
 use super::buffer::Payload;
@@ -16,6 +19,9 @@ pub enum CheckError {
     /// The endpoint answers, and has no such bucket.
     #[error("there is no such bucket; make it, or name another")]
     NoBucket,
+    /// There are none, or none yet: machines and pods get theirs from a service.
+    #[error("found no credentials")]
+    NoCredentials(#[source] io::Error),
     /// The credentials are unknown or wrong.
     #[error("the credentials are not accepted")]
     Credentials(#[source] io::Error),
@@ -79,6 +85,33 @@ fn sort(action: &'static str, fault: Fault) -> CheckError {
             CheckError::Region(source)
         }
         "AccessDenied" | "AllAccessDisabled" | "AccountProblem" => CheckError::Denied { action, source },
+        _ if lacks_credentials(&source) => CheckError::NoCredentials(source),
         _ => CheckError::Unreachable { action, source },
+    }
+}
+
+/// Whether the request was never sent because nobody signed it.
+fn lacks_credentials(error: &(dyn Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |&error| error.source()).any(|error| error.is::<CredentialsError>())
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_s3::config::http::HttpResponse;
+    use aws_sdk_s3::error::{ConnectorError, SdkError};
+    use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Error;
+
+    use super::*;
+
+    #[test]
+    fn no_credentials_are_told_from_no_answer() {
+        let outcome = |source: Box<dyn Error + Send + Sync>| {
+            let error = ConnectorError::other(source, None);
+            sort("list objects", Fault::of(SdkError::<ListObjectsV2Error, HttpResponse>::dispatch_failure(error)))
+        };
+        let none = outcome(CredentialsError::not_loaded("nobody has any").into());
+        assert!(matches!(none, CheckError::NoCredentials(_)), "{none:?}");
+        let silent = outcome("connection refused".into());
+        assert!(matches!(silent, CheckError::Unreachable { action: "list objects", .. }), "{silent:?}");
     }
 }
