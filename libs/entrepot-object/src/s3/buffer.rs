@@ -24,7 +24,7 @@ use super::plan::LEAST;
 const UNIT: usize = 1 << 20;
 /// Units of the room for the least part that S3 takes; a room for more is a large one.
 const SMALL: usize = LEAST.div_ceil(UNIT);
-/// The share of a budget that is for first pieces.
+/// The share of a budget that is for first pieces: ten of the default, each of which a small object needs for one request.
 const FIRST: usize = 16;
 /// How long whoever has no memory yet waits for some. Shorter than any client waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -35,12 +35,15 @@ const GATHERING: Range<Duration> = Duration::from_secs(3)..Duration::from_secs(4
 /// Memory for the parts of all uploads together.
 ///
 /// # Who waits for whom
-/// What a part begins with is too little to be counted, up to [`UNCOUNTED`]. Its first piece comes out of a share that
-/// is for first pieces alone, if there is one: nobody waits for it, so that small objects wait for nobody's large ones, and
-/// whoever has one may wait with it. Beyond that nobody waits with half a part in hand. [`Room`] is taken at once for as many bytes as S3 takes for a part, so whoever
-/// has room fills it or gives up, sends it, and gives it back, and needs nothing of others for that. Beyond those bytes
-/// a part [grows](Self::grow) only while there is plenty, and is sent as it is when there is not: a client that is slow
-/// holds no more than what everybody is sure of. Small rooms are given in the order in which they were asked for.
+/// What a part begins with is too little to be counted, up to [`UNCOUNTED`]. Of the first part of an upload the first piece
+/// comes out of a share for first pieces alone, or out of the rest while there is plenty: nobody waits for that, and
+/// whoever has it may wait with it, as enough is left for others to go on. Only uploads that may turn out to be small
+/// take of this share; one that is known to be large by its parts waits without.
+///
+/// Beyond that nobody waits with half a part in hand. [`Room`] is taken at once for as many bytes as S3 takes for a part,
+/// so whoever has room fills it or gives up, sends it, and gives it back, and needs nothing of others for that. Beyond
+/// those bytes a part [grows](Self::grow) only while there is plenty, and is sent as it is when there is not: a client that
+/// is slow holds no more than what everybody is sure of. Small rooms are given in the order in which they were asked for.
 ///
 /// Late parts of huge uploads cannot be cut. Their large rooms have a limit together, which leaves at least one small room
 /// to everybody else, and are gathered a small room at a time, in turn with the others: waiting for all of it at once would
@@ -84,10 +87,18 @@ impl Budget {
         Self { first: semaphore(first), units: semaphore(all), large: semaphore(most), most, all }
     }
 
-    /// Room for the first piece of a part, if there is some.
+    /// Room for the first piece of what may be a small object, if there is some.
     pub(super) fn first_piece(&self) -> Option<Room> {
-        let units = Arc::clone(&self.first).try_acquire_owned().ok()?;
+        let units = Arc::clone(&self.first).try_acquire_owned().ok().or_else(|| self.spare())?;
         Some(Room { units, _large: None, bytes: PIECE, is_first: true })
+    }
+
+    /// A unit, while at least half of the memory is free and that half has a small room in it.
+    ///
+    /// Others are let in by the other half, whether the client that fills this unit goes on, waits for more, or stalls.
+    fn spare(&self) -> Option<OwnedSemaphorePermit> {
+        let plenty = self.all >= 2 * SMALL && self.units.available_permits() > self.all / 2;
+        plenty.then(|| Arc::clone(&self.units).try_acquire_owned().ok()).flatten()
     }
 
     /// Room for `bytes` that are all there will be, however long it takes: for an upload that has been let in.
@@ -131,7 +142,7 @@ impl Budget {
         Some(units)
     }
 
-    /// Room for `bytes`, for an upload that has had none; `None` if there is none for too long.
+    /// Room for `bytes`, for an upload that has not been let in; `None` if there is none for too long.
     pub(super) async fn first_room(&self, bytes: usize) -> Option<Room> {
         tokio::time::timeout(PATIENCE, self.room(bytes)).await.ok()
     }

@@ -29,8 +29,8 @@ pub(super) struct S3Writer {
     /// In order; a part under way has its place.
     parts: Vec<Option<Part>>,
     filling: Filling,
-    /// Whether it has had memory, it or a writer before it: from then on it waits for more as long as that takes, for
-    /// what was taken from the client would be lost.
+    /// Whether it has had room for a part, it or a writer before it: from then on it waits for more as long as that takes,
+    /// for what was taken from the client would be lost.
     is_let_in: bool,
     sending: JoinSet<Result<(usize, Part), Fault>>,
     slots: Arc<Semaphore>,
@@ -112,9 +112,10 @@ impl S3Writer {
         Ok(())
     }
 
-    /// Has room for `bytes` of the next part, and for all that S3 takes at least if that is more than one piece.
+    /// Has room for `bytes` of the next part: a first piece if they may be all, or else as much as S3 takes at least.
     async fn make_room(&mut self, bytes: usize) -> Result<(), ObjectError> {
         if bytes <= PIECE
+            && self.parts.is_empty()
             && let Some(first) = self.inner.budget.first_piece()
         {
             self.filling.enter(first);

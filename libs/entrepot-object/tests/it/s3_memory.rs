@@ -58,23 +58,37 @@ async fn clients_that_stall_do_not_keep_others_from_pushing() {
     }
 }
 
-/// All memory for parts is taken, by clients that may stall for an hour.
+/// All memory for parts is taken, by clients that may stall for an hour, and large uploads wait for more of it.
 #[tokio::test(flavor = "multi_thread")]
 async fn small_objects_wait_for_nobodys_large_ones() {
     let bucket = Bucket::start().await;
     let store = store(&bucket, 32 * MIB).await;
+    let mut large = Vec::new();
+    for n in 0..4 {
+        let mut writer = writer(&store, &format!("large-{n}")).await;
+        write(&mut *writer, &bytes(8 * MIB, n)).await.unwrap();
+        // They are let in, and have nothing: what they sent is there.
+        writer.checkpoint(Durability::Durable).await.unwrap();
+        large.push(writer);
+    }
     let mut stalled = Vec::new();
     for n in 0..6 {
         let mut writer = writer(&store, &format!("stalled-{n}")).await;
         write(&mut *writer, &bytes(2 * MIB, n)).await.unwrap();
         stalled.push(writer);
     }
-    let mut large = writer(&store, "large").await;
-    let refused = write(&mut *large, &bytes(2 * MIB, 6)).await;
-    assert!(matches!(refused, Err(ObjectError::Busy { .. })), "{refused:?}");
-    drop(large);
+    let more = bytes(2 * MIB, 6);
+    let mut waiting: Vec<_> = large.iter_mut().map(|writer| Box::pin(write(&mut **writer, &more))).collect();
+    for waiting in &mut waiting {
+        assert!(waits(waiting).await, "there was memory");
+    }
     for size in [1, MIB / 2, MIB] {
-        push(&store, &format!("small-{size}"), &bytes(size, 7)).await;
+        let (name, whole) = (format!("small-{size}"), bytes(size, 7));
+        let small = tokio::time::timeout(LONG, push(&store, &name, &whole));
+        small.await.expect("it waits for those that stall");
+    }
+    for waiting in &mut waiting {
+        assert!(waits(waiting).await, "there was memory");
     }
 }
 

@@ -47,10 +47,11 @@ fn the_checksum_is_that_of_s3() {
 #[tokio::test]
 async fn first_pieces_have_a_share_of_their_own() {
     let budget = Budget::new(33 * MIB);
+    let _half = budget.room(16 * MIB).await;
     let first = budget.first_piece().unwrap();
     let second = budget.first_piece();
     assert!(second.is_some() && budget.first_piece().is_none());
-    assert_eq!(budget.units.available_permits(), 31);
+    assert_eq!(budget.units.available_permits(), 15);
 
     let mut filling = Filling::default();
     filling.push(&vec![0; UNCOUNTED]);
@@ -71,15 +72,36 @@ async fn first_pieces_have_a_share_of_their_own() {
     assert!(budget.first_piece().is_some());
 }
 
+/// Slow clients that have sent little must not cost as much as those that have sent a part.
+#[tokio::test]
+async fn while_there_is_plenty_more_first_pieces_come_out_of_it() {
+    let budget = Budget::new(33 * MIB);
+    let mut pieces = Vec::new();
+    while let Some(piece) = budget.first_piece() {
+        pieces.push(piece);
+    }
+    // Two of their own, and what is above the half.
+    assert_eq!((pieces.len(), budget.units.available_permits()), (2 + 16, 15));
+    assert!(pieces.iter_mut().all(|piece| !budget.grow(piece)));
+    // All of them may wait for more: there is always room for one, and then for the next.
+    for _ in 0..pieces.len() {
+        let room = budget.room(5 * MIB).now_or_never().expect("enough is left");
+        pieces.pop();
+        drop(room);
+    }
+    // A budget that has no small room in its half keeps it for those.
+    let small = Budget::new(9 * MIB);
+    assert!(small.first_piece().is_none());
+}
+
 #[tokio::test]
 async fn what_is_all_there_will_be_has_room_of_its_size() {
-    let budget = Budget::new(16 * MIB);
+    let budget = Budget::new(17 * MIB);
+    let _half = budget.room(8 * MIB).await;
     let first = budget.room_for_all(MIB).await;
-    assert_eq!((first.is_first, budget.units.available_permits()), (true, 15));
+    assert_eq!((first.is_first, budget.units.available_permits()), (true, 8));
     let second = budget.room_for_all(MIB).await;
-    assert_eq!((second.is_first, budget.units.available_permits()), (false, 14));
-    let more = budget.room_for_all(MIB + 1).await;
-    assert_eq!((more.is_first, budget.units.available_permits()), (false, 12));
+    assert_eq!((second.is_first, budget.units.available_permits()), (false, 7));
 }
 
 #[tokio::test]
