@@ -94,6 +94,11 @@ impl Call<'_> {
         self.breaker.answered();
     }
 
+    /// The call was not made after all.
+    pub(super) fn not_made(mut self) {
+        self.due = None;
+    }
+
     /// The call failed: no answer, or one that says the store cannot.
     pub(super) fn failed(mut self) {
         self.due = None;

@@ -129,10 +129,11 @@ impl Bucket {
             }
             Err(error) => {
                 let fault = Fault::of(error);
-                if fault.is_outage() {
-                    call.failed();
-                } else {
-                    call.answered();
+                match fault {
+                    // Nothing was sent, so it says nothing of the store.
+                    Fault::Unsigned(_) => call.not_made(),
+                    _ if fault.is_outage() => call.failed(),
+                    _ => call.answered(),
                 }
                 Err(fault)
             }

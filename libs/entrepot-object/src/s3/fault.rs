@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::io;
 
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
@@ -25,6 +26,8 @@ pub(super) enum Fault {
     Outage(io::Error),
     /// The store was not asked: it has not answered for some time.
     Paused,
+    /// The store was not asked: there were no credentials to sign with, or none yet.
+    Unsigned(io::Error),
     /// Any other answer: wrong credentials, a bucket that is gone.
     Refused { code: String, source: io::Error },
 }
@@ -35,6 +38,9 @@ impl Fault {
     where
         E: Error + ProvideErrorMetadata + Send + Sync + 'static,
     {
+        if lacks_credentials(&error) {
+            return Self::Unsigned(io::Error::other(error));
+        }
         let status = error.raw_response().map_or(0, |response| response.status().as_u16());
         let code = error.code().unwrap_or_default().to_owned();
         match (code.as_str(), status) {
@@ -89,7 +95,7 @@ impl Fault {
             Self::Full(source) => ObjectError::NoSpace { key: key.clone(), source },
             Self::Paused => ObjectError::Busy { action, key: key.clone() },
             Self::NoUpload => Self::Parts(io::Error::other("the multipart upload is gone")).at(action, key),
-            Self::Parts(source) | Self::Outage(source) | Self::Refused { source, .. } => {
+            Self::Parts(source) | Self::Outage(source) | Self::Unsigned(source) | Self::Refused { source, .. } => {
                 ObjectError::Io { action, key: key.to_string(), source }
             }
         }
@@ -98,10 +104,19 @@ impl Fault {
     /// What the system answered, for an operation that has no key.
     pub(super) fn into_io(self) -> io::Error {
         match self {
-            Self::Parts(source) | Self::Full(source) | Self::Outage(source) | Self::Refused { source, .. } => source,
+            Self::Parts(source)
+            | Self::Full(source)
+            | Self::Outage(source)
+            | Self::Unsigned(source)
+            | Self::Refused { source, .. } => source,
             Self::Missing | Self::NoUpload => io::ErrorKind::NotFound.into(),
             Self::Exists => io::ErrorKind::AlreadyExists.into(),
             Self::Paused => io::Error::new(io::ErrorKind::WouldBlock, "the store has not answered for some time"),
         }
     }
+}
+
+/// Whether the request was never sent because nobody could sign it.
+fn lacks_credentials(error: &(dyn Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |&error| error.source()).any(|error| error.is::<CredentialsError>())
 }
