@@ -118,5 +118,5 @@ impl Fault {
 
 /// Whether the request was never sent because nobody could sign it.
 fn lacks_credentials(error: &(dyn Error + 'static)) -> bool {
-    std::iter::successors(Some(error), |&error| error.source()).any(|error| error.is::<CredentialsError>())
+    std::iter::successors(Some(error), |&error| error.source()).any(<dyn Error>::is::<CredentialsError>)
 }

@@ -117,17 +117,21 @@ impl S3Options {
     }
 }
 
-/// A retry for three answers of success, and a stock for a bad minute; that there is no such object is no success to the SDK.
-/// A store that fails one request in six is of use as long as each is tried again, and would be of none without; one
-/// that fails more often is overloaded, and retries would keep it so.
+/// What a retry costs, in answers of success.
+///
+/// A store that fails one request in six is of use as long as each is tried again, and would be of none without. In the long
+/// run this pays for that where up to two answers in five say that there is no such object, which to the SDK is no success.
+/// A store that fails much more often is overloaded, and retries would keep it so.
+const RETRY_COST: u32 = 3;
+
+/// Retries for what succeeds, and a stock of them for a bad minute.
 fn retry_budget() -> TokenBucket {
-    const RETRY: u32 = 3;
     const STOCK: usize = 200;
     TokenBucket::builder()
-        .capacity(STOCK * RETRY as usize)
-        .retry_cost(RETRY)
-        .throttling_retry_cost(RETRY)
-        .timeout_retry_cost(RETRY)
+        .capacity(STOCK * RETRY_COST as usize)
+        .retry_cost(RETRY_COST)
+        .throttling_retry_cost(RETRY_COST)
+        .timeout_retry_cost(RETRY_COST)
         .success_reward(1.0)
         .build()
 }
@@ -160,4 +164,20 @@ pub enum S3Encryption {
         /// Id or ARN of the key.
         key_id: Option<String>,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retries_keep_up_with_one_failure_in_six() {
+        let failing = 1.0 / 6.0_f64;
+        // Of three requests of a small push, one looks for an object that is not there.
+        let missing = 1.0 / 3.0;
+        let attempts = i32::try_from(ATTEMPTS).unwrap();
+        let retries: f64 = (1..attempts).map(|n| failing.powi(n)).sum();
+        let successes = (1.0 - failing.powi(attempts)) * (1.0 - missing);
+        assert!(f64::from(RETRY_COST) * retries < successes, "{retries} retries for {successes} successes a call");
+    }
 }

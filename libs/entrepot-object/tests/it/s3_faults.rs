@@ -169,16 +169,16 @@ async fn a_store_that_fails_one_request_in_six_is_asked_again_for_as_long_as_it_
     bucket.proxy.follow(FaultPlan { unavailable: 170, ..FaultPlan::default() }, 1);
     // As it is with pushes: each looks for an object that is not there yet.
     let calls = futures_util::stream::iter(0..CALLS).map(|number| {
-        let (store, key) = (store.clone(), key(if number % 4 == 0 { "nothing" } else { "there" }));
+        let (store, key) = (store.clone(), key(if number % 3 == 0 { "nothing" } else { "there" }));
         async move { store.stat(&key).await }
     });
     let failed = calls.buffer_unordered(100).filter(|outcome| {
-        let failed = matches!(outcome, Err(ObjectError::Io { .. }));
+        let failed = !matches!(outcome, Ok(_) | Err(ObjectError::NotFound { .. }));
         async move { failed }
     });
     let failed = failed.count().await;
-    // Three failures in a row are 15 of 3,000.
-    assert!(failed < CALLS / 100, "{failed} of {CALLS} failed");
+    // Three failures in a row are 15 of 3,000; without retries it would be 510.
+    assert!(failed < 45, "{failed} of {CALLS} failed");
     assert!(bucket.proxy.broken() as usize > CALLS / 6, "{} were broken", bucket.proxy.broken());
 }
 
