@@ -4,6 +4,9 @@ use std::{fmt, str::FromStr};
 
 use entrepot_core::Principal;
 
+/// Who grants are for that everybody has. No account has this name.
+pub const ANONYMOUS: &str = "anonymous";
+
 /// The name of an account: 1 to 128 letters, digits and `._@+-`, starting with a letter or digit.
 ///
 /// `anonymous` is nobody's name, and no name holds a colon (RFC 7617 ends the user name there).
@@ -30,7 +33,7 @@ impl FromStr for AccountName {
     fn from_str(text: &str) -> Result<Self, AccountNameError> {
         let letters = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._@+-".contains(&byte));
         let start = text.starts_with(|first: char| first.is_ascii_alphanumeric());
-        if !letters || !start || text.len() > 128 || text == "anonymous" {
+        if !letters || !start || text.len() > 128 || text == ANONYMOUS {
             return Err(AccountNameError);
         }
         Ok(Self(text.to_owned()))

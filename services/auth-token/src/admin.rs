@@ -4,7 +4,7 @@ use entrepot_core::{Actions, Principal};
 use entrepot_sql::{Database, SqlError};
 
 use crate::{
-    account::{Account, AccountKind, AccountName, AccountNameError},
+    account::{ANONYMOUS, Account, AccountKind, AccountName, AccountNameError},
     password,
     pattern::{Pattern, PatternError},
     schema::{MIGRATIONS, OWNER},
@@ -166,7 +166,7 @@ impl Admin {
     }
 
     async fn subject(&self, name: &str) -> Result<Principal, AdminError> {
-        if name == "anonymous" {
+        if name == ANONYMOUS {
             return Ok(Principal::Anonymous);
         }
         let name: AccountName = name.parse()?;

@@ -21,7 +21,7 @@ mod service;
 mod store;
 mod throttle;
 
-pub use account::{Account, AccountKind, AccountName, AccountNameError};
+pub use account::{ANONYMOUS, Account, AccountKind, AccountName, AccountNameError};
 pub use admin::{Admin, AdminError};
 pub use config::{AuthConfig, Mode};
 pub use http::token_routes;

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
-use auth_token::{AccountKind, Admin};
+use auth_token::{ANONYMOUS, AccountKind, Admin};
 use clap::{Args, Subcommand};
 
 use crate::config::Config;
@@ -107,13 +107,13 @@ pub(crate) enum AccountCommand {
 }
 
 impl AccountCommand {
-    fn adds(&self) -> bool {
-        matches!(
-            self,
-            Self::User(UserCommand::Add { .. })
-                | Self::Robot(RobotCommand::Add { .. })
-                | Self::Grant(GrantCommand::Add { .. })
-        )
+    /// Whether it makes sense where nobody is known yet.
+    fn begins(&self) -> bool {
+        match self {
+            Self::User(UserCommand::Add { .. }) | Self::Robot(RobotCommand::Add { .. }) => true,
+            Self::Grant(GrantCommand::Add { name, .. }) => name == ANONYMOUS,
+            _ => false,
+        }
     }
 
     fn only_looks(&self) -> bool {
@@ -144,12 +144,14 @@ impl From<GrantCommand> for AccountCommand {
 
 /// Carries a command out and returns what to print.
 pub(crate) async fn run(config: &Config, command: AccountCommand) -> anyhow::Result<String> {
-    let is_new = has_no_accounts(config);
-    if is_new && !command.adds() {
-        bail!(
-            "there are no accounts in {}: name the registry's own directory with --data-dir, or its configuration with --config",
-            config.data_dir.display()
-        );
+    if has_no_accounts(config)? {
+        let directory = config.data_dir.display();
+        if !command.begins() {
+            bail!(
+                "there are no accounts in {directory}: name the registry's own directory with --data-dir, or its configuration with --config"
+            );
+        }
+        note(&format!("begins the accounts in {directory}: a registry knows them that runs on this directory"));
     }
     let database = open_accounts(config)?;
     let admin = Admin::open(database.clone()).await?;
@@ -162,12 +164,6 @@ pub(crate) async fn run(config: &Config, command: AccountCommand) -> anyhow::Res
     database.close().await.context("the change is stored, but the database was not closed cleanly")?;
     if changes && output.is_ok() {
         crate::notices::tell_of_rights(config).await?;
-    }
-    if is_new && output.is_ok() {
-        note(&format!(
-            "these are the first accounts in {}: a registry knows them that runs on this directory",
-            config.data_dir.display()
-        ));
     }
     output
 }
@@ -263,18 +259,19 @@ mod tests {
         let mut source = Source::load(None, []).unwrap();
         source.set("storage.data_dir", directory.display().to_string());
         let config = Config::read(&source, Role::Accounts).unwrap().0;
+        let grant = |name: &str, pattern: &str| GrantCommand::Add {
+            name: name.into(),
+            pattern: pattern.into(),
+            actions: "pull".into(),
+        };
         let remove = UserCommand::Remove { name: "alice".into() };
-        for command in [UserCommand::List.into(), GrantCommand::List.into(), remove.into()] {
+        let commands = [UserCommand::List.into(), GrantCommand::List.into(), remove.into(), grant("alice", "*").into()];
+        for command in commands {
             let error = run(&config, command).await.unwrap_err().to_string();
             assert!(error.contains(directory.to_str().unwrap()) && error.contains("--data-dir"), "{error}");
             assert!(!directory.exists());
         }
-        let everybody = |pattern: &str| GrantCommand::Add {
-            name: "anonymous".into(),
-            pattern: pattern.into(),
-            actions: "pull".into(),
-        };
-        run(&config, everybody("public/*").into()).await.unwrap();
+        run(&config, grant(ANONYMOUS, "public/*").into()).await.unwrap();
         assert_eq!(run(&config, GrantCommand::List.into()).await.unwrap(), "anonymous\tpublic/*\tpull");
     }
 }

@@ -35,8 +35,16 @@ pub(crate) fn open_accounts(config: &Config) -> anyhow::Result<Database> {
 }
 
 /// Whether [`open_accounts`] would make a database, in which nobody is known.
-pub(crate) fn has_no_accounts(config: &Config) -> bool {
-    config.database.postgres.is_none() && !config.data_dir.join(ACCOUNTS).exists()
+pub(crate) fn has_no_accounts(config: &Config) -> anyhow::Result<bool> {
+    let path = config.data_dir.join(ACCOUNTS);
+    let there = config.database.postgres.is_some()
+        || std::fs::exists(&path).with_context(|| {
+            format!(
+                "cannot look for the accounts database in the data directory {} (storage.data_dir)",
+                config.data_dir.display()
+            )
+        })?;
+    Ok(!there)
 }
 
 pub(crate) fn create_directory(data_dir: &Path) -> anyhow::Result<()> {
