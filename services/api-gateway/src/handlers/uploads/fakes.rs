@@ -1,4 +1,4 @@
-//! The ports that uploads work with, as far as appending and completing ask them.
+//! Stubs of the ports that uploads work with, as far as appending and completing ask them.
 
 use std::sync::{Arc, Mutex};
 
@@ -20,12 +20,12 @@ use super::completion::Held;
 pub(super) type Stored = fn() -> Result<BlobSource, BlobError>;
 
 /// The epoch of the request.
-pub(super) const EPOCH: u64 = 7;
+const EPOCH: u64 = 7;
 
 /// All of them. Appends count bytes.
 pub(super) struct Ports {
-    /// What is done.
-    told: UnboundedSender<&'static str>,
+    /// What a completion does.
+    told: Option<UnboundedSender<&'static str>>,
     /// Outcome of the first save, the second, and so on.
     faults: fn(usize) -> Result<(), IndexError>,
     /// Epoch, offset before and after of each save.
@@ -37,8 +37,8 @@ pub(super) struct Ports {
 
 impl Ports {
     pub(super) fn appending(faults: fn(usize) -> Result<(), IndexError>) -> Arc<Self> {
-        let (told, _) = unbounded_channel();
-        Arc::new(Self { told, faults, saves: Mutex::default(), known: None, stored: || panic!("nothing is read") })
+        let stored = || panic!("nothing is read");
+        Arc::new(Self { told: None, faults, saves: Mutex::default(), known: None, stored })
     }
 
     pub(super) fn completing(
@@ -47,7 +47,7 @@ impl Ports {
     ) -> (Arc<Self>, UnboundedReceiver<&'static str>) {
         let (told, telling) = unbounded_channel();
         let faults = |_| panic!("nothing is appended");
-        (Arc::new(Self { told, faults, saves: Mutex::default(), known, stored }), telling)
+        (Arc::new(Self { told: Some(told), faults, saves: Mutex::default(), known, stored }), telling)
     }
 
     /// A session that works on them.
@@ -62,7 +62,7 @@ impl Ports {
     }
 
     fn tell(&self, what: &'static str) {
-        self.told.send(what).unwrap();
+        self.told.as_ref().expect("nothing is completed").send(what).unwrap();
     }
 }
 
@@ -140,6 +140,7 @@ impl UploadIndex for Ports {
 #[async_trait]
 impl BlobStore for Ports {
     async fn append(&self, position: WriterPosition, mut body: ByteStream) -> Result<Appended, BlobError> {
+        assert!(self.told.is_none(), "nothing is appended");
         let at_start = position.offset == 0;
         assert!(at_start || position.state == position.offset.to_string(), "{:?}", position.state);
         let mut offset = position.offset;
