@@ -93,6 +93,20 @@ async fn a_callers_trace_reaches_the_logs_and_the_collector() {
     }
 }
 
+/// Whoever mistyped the endpoint has no traces, and must not have to guess why.
+#[tokio::test]
+async fn traces_that_cannot_be_exported_are_in_the_log() {
+    // Was free a moment ago, so nobody listens there.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", taken.local_addr().unwrap());
+    drop(taken);
+    let child = child("telemetry::traced_child", &[(ENDPOINT, &endpoint)]);
+    let output = timeout(DEADLINE, child.wait_with_output()).await.unwrap().unwrap();
+    let logs = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{logs}");
+    assert!(logs.lines().any(|line| line.contains("opentelemetry") && line.contains("Connection refused")), "{logs}");
+}
+
 #[tokio::test]
 #[ignore = "runs as a child of the test below"]
 async fn stubborn_child() {
