@@ -1,6 +1,8 @@
 //! `cargo xtask fleet up`: a whole fleet on one machine, in the foreground, until it is told to stop.
 #![expect(clippy::print_stdout, reason = "a command line tool reports on its standard output")]
 
+use std::fmt;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -82,9 +84,14 @@ fn run(setup: &Setup) -> Result<()> {
     process::keep_signals_from_daemons();
     let mut registry = Registry::start(setup)?;
     let outcome = serve(&mut registry, &told);
-    println!("stopping");
+    say(format_args!("stopping"));
     // The reason for the stop says more than what went wrong with it.
     outcome.and(registry.shut_down())
+}
+
+/// A terminal that went away takes nothing any more, and everything has to be stopped all the same.
+fn say(text: fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stdout(), "{text}");
 }
 
 fn serve(registry: &mut Registry, told: &mpsc::Receiver<&'static str>) -> Result<()> {
@@ -96,15 +103,15 @@ fn serve(registry: &mut Registry, told: &mpsc::Receiver<&'static str>) -> Result
         bail!("a first pull gave {pulled}, pushed was {}", image.manifest.digest);
     }
     for daemon in registry.processes() {
-        println!("{} is process {}", daemon.name(), daemon.pid());
+        say(format_args!("{} is process {}", daemon.name(), daemon.pid()));
     }
     let scheme = if registry.ca().is_some() { "https" } else { "http" };
-    println!("ready {scheme}://{}", registry.authority());
+    say(format_args!("ready {scheme}://{}", registry.authority()));
     let mut restarts = 0;
     loop {
         match told.recv_timeout(LOOK) {
             Ok(signal) => {
-                println!("{signal}");
+                say(format_args!("{signal}"));
                 return Ok(());
             }
             Err(RecvTimeoutError::Disconnected) => bail!("no signal can reach us any more"),
@@ -113,7 +120,7 @@ fn serve(registry: &mut Registry, told: &mpsc::Receiver<&'static str>) -> Result
         registry.engines_mut().check_alive().context("an engine ended by itself")?;
         let ended = registry.ended();
         for death in &ended {
-            println!("{death}");
+            say(format_args!("{death}"));
             restarts += 1;
         }
         if restarts > RESTARTS {
@@ -121,7 +128,7 @@ fn serve(registry: &mut Registry, told: &mpsc::Receiver<&'static str>) -> Result
         }
         if !ended.is_empty() {
             let took = registry.restart()?;
-            println!("started again, ready after {} ms", took.as_millis());
+            say(format_args!("started again, ready after {} ms", took.as_millis()));
         }
     }
 }
