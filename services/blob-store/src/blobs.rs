@@ -34,7 +34,7 @@ impl Blobs {
     }
 
     /// Bounds the memory of all uploads together. Each has 4 MiB of it, and up to 16 while half of it is free; over a
-    /// bucket 1 MiB. A new one that cannot have its 4, or its 1, within a second is refused as [`BlobError::Unavailable`];
+    /// bucket 256 KiB. A new one that cannot have its 4, or its quarter, within a second is refused as [`BlobError::Unavailable`];
     /// one that has bytes acknowledged waits some minutes.
     #[must_use]
     pub fn upload_memory(self, bytes: u64) -> Self {

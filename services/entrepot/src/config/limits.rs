@@ -86,7 +86,7 @@ fn upload_memory(reader: &mut Reader<'_>) -> u64 {
     let key = "limits.upload_memory";
     let memory: Option<ByteSize> = reader.optional(
         key,
-        "Memory of blob-store for uploads on their way to the storage: 4MiB each, up to 16MiB while there is enough, and 1MiB over a bucket; beyond it \
+        "Memory of blob-store for uploads on their way to the storage: 4MiB each, up to 16MiB while there is enough, and 256KiB over a bucket; beyond it \
          uploads are refused (503). By default an eighth of the memory of the machine or container, and at least 64MiB.",
     );
     if memory.is_some_and(|memory| memory.0 < LEAST_UPLOAD_MEMORY.0) {
