@@ -78,6 +78,24 @@ impl Admin {
         self.add(name.parse()?, AccountKind::User, secret).await
     }
 
+    /// Whether an account of this name may be added, if there is none, with this password if it is a person's.
+    ///
+    /// # Errors
+    /// What is wrong with the name or the password.
+    pub fn check_account(name: &str, password: Option<&str>) -> Result<(), AdminError> {
+        name.parse::<AccountName>()?;
+        password.map_or(Ok(()), check_password)
+    }
+
+    /// Whether there may be such a grant.
+    ///
+    /// # Errors
+    /// What is wrong with the pattern or the actions.
+    pub fn check_grant(pattern: &str, actions: &str) -> Result<(), AdminError> {
+        pattern.parse::<Pattern>()?;
+        parse(actions).map(drop)
+    }
+
     /// Adds a robot; answers its secret, which is shown this once.
     ///
     /// # Errors
@@ -193,10 +211,12 @@ fn parse(actions: &str) -> Result<Actions, AdminError> {
     Ok(Actions::from_names(actions.split(',')))
 }
 
+fn check_password(password: &str) -> Result<(), AdminError> {
+    if password::LENGTH.contains(&password.len()) { Ok(()) } else { Err(AdminError::Password) }
+}
+
 async fn hash(password: &str) -> Result<String, AdminError> {
-    if !password::LENGTH.contains(&password.len()) {
-        return Err(AdminError::Password);
-    }
+    check_password(password)?;
     let password = password.to_owned();
     let hashed = tokio::task::spawn_blocking(move || password::hash(&password)).await;
     Ok(hashed.map_err(|error| AdminError::Secret(error.into()))??)

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
-use auth_token::{ANONYMOUS, AccountKind, Admin};
+use auth_token::{ANONYMOUS, AccountKind, Admin, AdminError};
 use clap::{Args, Subcommand};
 
 use crate::config::Config;
@@ -25,7 +25,7 @@ pub(crate) struct Place {
 /// Accounts of people.
 #[derive(Debug, Subcommand)]
 pub(crate) enum UserCommand {
-    /// Add a user. The password is the first line of standard input.
+    /// Add a user. The password, 8 bytes or more, is the first line of standard input.
     Add {
         /// Name to log in with.
         name: String,
@@ -107,12 +107,26 @@ pub(crate) enum AccountCommand {
 }
 
 impl AccountCommand {
+    fn wants_password(&self) -> bool {
+        matches!(self, Self::User(UserCommand::Add { .. } | UserCommand::Password { .. }))
+    }
+
     /// Whether it makes sense where nobody is known yet.
     fn begins(&self) -> bool {
         match self {
             Self::User(UserCommand::Add { .. }) | Self::Robot(RobotCommand::Add { .. }) => true,
             Self::Grant(GrantCommand::Add { name, .. }) => name == ANONYMOUS,
             _ => false,
+        }
+    }
+
+    /// Refuses what would be refused after a database was made for it.
+    fn check(&self, password: &str) -> Result<(), AdminError> {
+        match self {
+            Self::User(UserCommand::Add { name, .. }) => Admin::check_account(name, Some(password)),
+            Self::Robot(RobotCommand::Add { name }) => Admin::check_account(name, None),
+            Self::Grant(GrantCommand::Add { pattern, actions, .. }) => Admin::check_grant(pattern, actions),
+            _ => Ok(()),
         }
     }
 
@@ -144,6 +158,7 @@ impl From<GrantCommand> for AccountCommand {
 
 /// Carries a command out and returns what to print.
 pub(crate) async fn run(config: &Config, command: AccountCommand) -> anyhow::Result<String> {
+    let password = if command.wants_password() { password()? } else { String::new() };
     if has_no_accounts(config)? {
         let directory = config.data_dir.display();
         if !command.begins() {
@@ -151,13 +166,14 @@ pub(crate) async fn run(config: &Config, command: AccountCommand) -> anyhow::Res
                 "there are no accounts in {directory}: name the registry's own directory with --data-dir, or its configuration with --config"
             );
         }
+        command.check(&password)?;
         note(&format!("begins the accounts in {directory}: a registry knows them that runs on this directory"));
     }
     let database = open_accounts(config)?;
     let admin = Admin::open(database.clone()).await?;
     let changes = !command.only_looks();
     let output = match command {
-        AccountCommand::User(command) => user(&admin, command).await,
+        AccountCommand::User(command) => user(&admin, command, &password).await,
         AccountCommand::Robot(command) => robot(&admin, command).await,
         AccountCommand::Grant(command) => grant(&admin, command).await,
     };
@@ -173,14 +189,14 @@ fn note(text: &str) {
     eprintln!("entrepot: {text}");
 }
 
-async fn user(admin: &Admin, command: UserCommand) -> anyhow::Result<String> {
+async fn user(admin: &Admin, command: UserCommand, password: &str) -> anyhow::Result<String> {
     Ok(match command {
         UserCommand::Add { name, .. } => {
-            admin.add_user(&name, &password()?).await?;
+            admin.add_user(&name, password).await?;
             format!("added the user {name}; say what it may do with: entrepot grant add {name} 'TEAM/*' pull,push")
         }
         UserCommand::Password { name, .. } => {
-            admin.set_password(&name, &password()?).await?;
+            admin.set_password(&name, password).await?;
             format!("changed the password of {name}")
         }
         UserCommand::Remove { name } => remove(admin, &name, AccountKind::User).await?,
@@ -266,6 +282,12 @@ mod tests {
         };
         let remove = UserCommand::Remove { name: "alice".into() };
         let commands = [UserCommand::List.into(), GrantCommand::List.into(), remove.into(), grant("alice", "*").into()];
+        // Nor by what is refused for another reason.
+        let robot = RobotCommand::Add { name: "not a name".into() };
+        for refused in [robot.into(), grant(ANONYMOUS, "a**b").into()] {
+            run(&config, refused).await.unwrap_err();
+            assert!(!directory.exists());
+        }
         for command in commands {
             let error = run(&config, command).await.unwrap_err().to_string();
             assert!(error.contains(directory.to_str().unwrap()) && error.contains("--data-dir"), "{error}");

@@ -123,7 +123,11 @@ fn manage(place: &Place, command: AccountCommand) -> anyhow::Result<()> {
     }
     let config = read(source, Role::Accounts)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    print(&runtime.block_on(accounts::run(&config, command))?);
+    let output = runtime.block_on(accounts::run(&config, command))?;
+    // A list of nobody has no line.
+    if !output.is_empty() {
+        print(&output);
+    }
     Ok(())
 }
 
