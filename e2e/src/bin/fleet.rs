@@ -133,12 +133,21 @@ fn serve(registry: &mut Registry, told: &mpsc::Receiver<&'static str>) -> Result
     }
 }
 
+/// Whether it was started to outlive its terminal, as with `nohup`.
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    // The first signal is the lowest bit.
+    ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
+}
+
 /// The name of every signal that asks us to stop, as it comes.
 fn signals() -> Result<mpsc::Receiver<&'static str>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (mut terminate, mut interrupt, mut hangup) = {
         let _inside = runtime.enter();
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?)
+        let hangup = if ignores_hangup() { None } else { Some(signal(SignalKind::hangup())?) };
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, hangup)
     };
     let (tell, told) = mpsc::channel();
     thread::spawn(move || {
@@ -147,7 +156,7 @@ fn signals() -> Result<mpsc::Receiver<&'static str>> {
                 let name = tokio::select! {
                     _ = terminate.recv() => "SIGTERM",
                     _ = interrupt.recv() => "SIGINT",
-                    _ = hangup.recv() => "SIGHUP",
+                    Some(_) = async { hangup.as_mut()?.recv().await } => "SIGHUP",
                 };
                 if tell.send(name).is_err() {
                     return;

@@ -148,7 +148,10 @@ fn add_user(program: &Path, site: &Site) -> Result<()> {
     let data = data.to_str().expect("temporary folders have plain names");
     let in_folder =
         |arguments: &[&str], input: &str| run(program, site, &[arguments, &["--data-dir", data]].concat(), input);
-    in_folder(&["user", "add", &credentials.user, "--password-stdin"], &credentials.password)?;
+    let user =
+        |action: &str| in_folder(&["user", action, &credentials.user, "--password-stdin"], &credentials.password);
+    // Kept data knows it already.
+    user("password").or_else(|_| user("add"))?;
     in_folder(&["grant", "add", &credentials.user, "*", "*"], "")
 }
 
