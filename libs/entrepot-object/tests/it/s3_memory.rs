@@ -39,17 +39,23 @@ async fn push(store: &S3Store, name: &str, whole: &Bytes) {
     assert!(contents(store, &key(name)).await == *whole);
 }
 
+/// Writers of clients that stall after `size` bytes.
+async fn stalled(store: &S3Store, count: usize, size: usize) -> Vec<Box<dyn ObjectWriter>> {
+    let mut stalled = Vec::new();
+    for n in 0..count {
+        let mut writer = writer(store, &format!("stalled-{n}")).await;
+        write(&mut *writer, &bytes(size, n)).await.unwrap();
+        stalled.push(writer);
+    }
+    stalled
+}
+
 /// As many slow clients as parts fit into the memory, all in the middle of one.
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_that_stall_do_not_keep_others_from_pushing() {
     let bucket = Bucket::start().await;
     let store = store(&bucket, 64 * MIB).await;
-    let mut stalled = Vec::new();
-    for n in 0..8 {
-        let mut writer = writer(&store, &format!("stalled-{n}")).await;
-        write(&mut *writer, &bytes(7 * MIB + MIB / 2, n)).await.unwrap();
-        stalled.push(writer);
-    }
+    let stalled = stalled(&store, 8, 7 * MIB + MIB / 2).await;
     let whole = bytes(20 * MIB + 1, 9);
     tokio::time::timeout(LONG, push(&store, "fast", &whole)).await.expect("it waits for those that stall");
     // And they go on where they are.
@@ -71,12 +77,7 @@ async fn small_objects_wait_for_nobodys_large_ones() {
         writer.checkpoint(Durability::Durable).await.unwrap();
         large.push(writer);
     }
-    let mut stalled = Vec::new();
-    for n in 0..6 {
-        let mut writer = writer(&store, &format!("stalled-{n}")).await;
-        write(&mut *writer, &bytes(2 * MIB, n)).await.unwrap();
-        stalled.push(writer);
-    }
+    let _stalled = stalled(&store, 6, 2 * MIB).await;
     let more = bytes(2 * MIB, 6);
     let mut waiting: Vec<_> = large.iter_mut().map(|writer| Box::pin(write(&mut **writer, &more))).collect();
     for waiting in &mut waiting {
